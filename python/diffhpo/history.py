@@ -6,6 +6,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from diffhpo.errors import InputError, InputWarning
@@ -16,11 +17,11 @@ Array = NDArray[np.float64]
 UNIT_TOLERANCE = 1e-6
 
 
-def _as_real_array(values: ArrayLike, argument: str) -> Array:
+def _as_real_array(values: ArrayLike | torch.Tensor, argument: str) -> Array:
     """A float64 copy of real numbers in any container; anything else is an InputError."""
-    if hasattr(values, "detach"):  # a torch tensor, perhaps on another device or part of a graph
+    if isinstance(values, torch.Tensor):  # perhaps on another device, part of a graph, or bfloat16
         values = values.detach().cpu()
-        values = values.double().numpy() if not values.is_complex() else values.numpy()
+        values = values.numpy() if values.is_complex() else values.double().numpy()
     try:
         array = np.asarray(values)
     except (ValueError, TypeError) as error:
@@ -102,7 +103,7 @@ def check_values(y: ArrayLike, count: int, argument: str) -> Array:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.shape != (count,):
-        raise InputError(f"{argument} has shape {array.shape}; one value per configuration is needed: ({count},)")
+        raise InputError(f"{argument} has shape {array.shape}; one value per configuration: ({count},)")
     if np.isnan(array).any():
         raise InputError(
             f"{argument}[{np.flatnonzero(np.isnan(array))[0]}] is nan; leave a failed trial out, or mark it "

@@ -17,7 +17,8 @@ NO_FLAG = 2
 def sinusoidal_features(t: Tensor, width: int) -> Tensor:
     """(B,) timesteps -> (B, width) sines and cosines at geometric frequencies (Vaswani et al. 2017, 3.5)."""
     half = width // 2
-    frequencies = torch.exp(torch.arange(half, device=t.device, dtype=torch.float64) * (-math.log(10000) / half))
+    index = torch.arange(half, device=t.device, dtype=torch.float64)
+    frequencies = torch.exp(index * (-math.log(10000) / half))
     phase = t.double().unsqueeze(-1) * frequencies
     return torch.cat([phase.sin(), phase.cos()], dim=-1)
 
@@ -31,8 +32,7 @@ class ResidualBlock(nn.Module):
         self.contract = nn.Linear(2 * width, width)
 
     def forward(self, h: Tensor, conditioning: Tensor) -> Tensor:
-        out: Tensor = h + self.contract(nn.functional.silu(self.expand(h) + conditioning))
-        return out
+        return h + self.contract(nn.functional.silu(self.expand(h) + conditioning))
 
 
 class CrossAttention(nn.Module):
@@ -53,8 +53,7 @@ class CrossAttention(nn.Module):
         weights = scores.masked_fill(~mask, -torch.inf).softmax(dim=-1)
         weights = weights.masked_fill(~mask, 0.0)  # a row without tokens is nan after the softmax
         attended = (weights.unsqueeze(1) @ self.value(tokens)).squeeze(1)
-        out: Tensor = h + self.output(attended)
-        return out
+        return h + self.output(attended)
 
 
 class Network(nn.Module):
@@ -76,7 +75,7 @@ class Network(nn.Module):
 
     Example:
         >>> network = Network(dim=3, context_width=8)
-        >>> x, t, improve = torch.zeros(5, 3), torch.zeros(5, dtype=torch.long), torch.ones(5, dtype=torch.long)
+        >>> x, t, improve = torch.zeros(5, 3), torch.arange(5), torch.ones(5, dtype=torch.long)
         >>> network(x, t, improve, torch.zeros(5, 8)).shape
         torch.Size([5, 3])
     """
@@ -99,16 +98,18 @@ class Network(nn.Module):
             )
         if cross_attention and context_width == 0:
             raise InputError("cross_attention needs context_width > 0")
-        self.dim, self.width, self.context_width, self.time_features = dim, width, context_width, time_features
+        self.dim, self.width = dim, width
+        self.context_width, self.time_features = context_width, time_features
         self.input = nn.Linear(dim, width)
         self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(blocks))
         self.attention = nn.ModuleList(
             CrossAttention(width, context_width) for _ in range(blocks if cross_attention else 0)
         )
         self.output = nn.Linear(width, dim)
-        self.time = nn.Sequential(nn.Linear(time_features, width), nn.SiLU(), nn.Linear(width, blocks * 2 * width))
-        self.flag = nn.Embedding(3, blocks * 2 * width)
-        self.context = nn.Linear(context_width, blocks * 2 * width, bias=False) if context_width else None
+        shifts = blocks * 2 * width
+        self.time = nn.Sequential(nn.Linear(time_features, width), nn.SiLU(), nn.Linear(width, shifts))
+        self.flag = nn.Embedding(3, shifts)
+        self.context = nn.Linear(context_width, shifts, bias=False) if context_width else None
 
     @property
     def cross_attention(self) -> bool:
@@ -130,11 +131,10 @@ class Network(nn.Module):
     def time_conditioning(self, t: Tensor) -> Tensor:
         """(B,) timesteps -> (B, blocks, 2 * width), the part of the conditioning that depends on t."""
         features = sinusoidal_features(t, self.time_features).to(self.input.weight.dtype)
-        out: Tensor = self.time(features).unflatten(-1, (len(self.blocks), -1))
-        return out
+        return self.time(features).unflatten(-1, (len(self.blocks), -1))
 
     def run_conditioning(self, improve: Tensor, context: Tensor | None) -> Tensor:
-        """(B,) flags (0, 1 or NO_FLAG) and (B, context_width) -> (B, blocks, 2 * width), the part without t."""
+        """(B,) flags and (B, context_width) -> (B, blocks, 2 * width), the part without t."""
         out: Tensor = self.flag(improve)
         if self.context is not None and context is not None:
             out = out + self.context(context)
@@ -170,5 +170,4 @@ class Network(nn.Module):
             if self.cross_attention and tokens is not None:
                 h = self.attention[index](h, tokens, mask)
             h = block(h, conditioning[:, index])
-        out: Tensor = self.output(h)
-        return out
+        return self.output(h)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -59,7 +60,7 @@ class NoiseSchedule:
     def __init__(self, betas: Tensor) -> None:
         betas = torch.as_tensor(betas, dtype=torch.float64)
         if betas.ndim != 1 or len(betas) == 0:
-            raise InputError(f"betas has shape {tuple(betas.shape)}; a vector of at least one variance is needed")
+            raise InputError(f"betas has shape {tuple(betas.shape)}; a non-empty vector is needed")
         if not bool(((betas > 0) & (betas < 1)).all()):
             raise InputError("betas must lie in (0, 1); a value outside was given")
         self.betas = betas
@@ -106,7 +107,7 @@ class NoiseSchedule:
                 return [total - 1]
             return [round((total - 1) * (1 - k / (steps - 1))) for k in range(steps)]
         chosen = [int(t) for t in steps]
-        if not chosen or any(a <= b for a, b in zip(chosen, chosen[1:], strict=False)):
+        if not chosen or any(a <= b for a, b in pairwise(chosen)):
             raise InputError(f"steps is {chosen[:8]}...; a non-empty, strictly decreasing list is needed")
         if chosen[0] >= total or chosen[-1] < 0:
             raise InputError(f"steps runs from {chosen[0]} to {chosen[-1]}; levels are 0 to {total - 1}")

@@ -50,7 +50,7 @@ def rank_within(y: Tensor, mask: Tensor) -> Tensor:
 
 
 def standardise_within(y: Tensor, mask: Tensor) -> Tensor:
-    """(B, M) values -> (B, M) z-scores over the unmasked of each row, clipped to [-4, 4]; scale 1 if constant."""
+    """(B, M) values -> (B, M) z-scores over the unmasked of each row, within [-4, 4]; 0 if constant."""
     count = mask.sum(-1, keepdim=True).clamp(min=1)
     # Scaling by the largest magnitude first keeps squares of values near the end of the float range finite.
     scale = y.masked_fill(~mask, 0.0).abs().amax(-1, keepdim=True) if y.shape[-1] else y.new_zeros(len(y), 1)
@@ -58,7 +58,30 @@ def standardise_within(y: Tensor, mask: Tensor) -> Tensor:
     centred = (y - y.sum(-1, keepdim=True) / count).masked_fill(~mask, 0.0)
     deviation = (centred.square().sum(-1, keepdim=True) / count).sqrt()
     # Below float resolution of the (scaled) values the spread is rounding, not information.
-    return torch.where(deviation > 1e-6, centred / deviation.clamp(min=1e-6), torch.zeros_like(centred)).clamp(-4, 4)
+    z = torch.where(deviation > 1e-6, centred / deviation.clamp(min=1e-6), torch.zeros_like(centred))
+    return z.clamp(-4, 4)
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and an MLP of twice the width, each on normalised tokens (pre-norm residual)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.attention_output = nn.Linear(width, width)
+        self.mlp_norm = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """tokens (B, M, width); mask (B, M), with at least one true in each row."""
+        batch, count, width = tokens.shape
+        projected = self.query_key_value(self.attention_norm(tokens))
+        query, key, value = projected.view(batch, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        attended = nn.functional.scaled_dot_product_attention(query, key, value, mask[:, None, None])
+        tokens = tokens + self.attention_output(attended.transpose(1, 2).reshape(batch, count, width))
+        return tokens + self.mlp(self.mlp_norm(tokens))
 
 
 class Transformer(nn.Module):
@@ -92,10 +115,7 @@ class Transformer(nn.Module):
             )
         self.dim, self.width, self.heads = dim, width, heads
         self.token = nn.Linear(dim + 2, width)
-        self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(width, heads, 2 * width, dropout=0.0, batch_first=True, norm_first=True)
-            for _ in range(layers)
-        )
+        self.layers = nn.ModuleList(EncoderLayer(width, heads) for _ in range(layers))
         #: A token that is always present: attention has something to attend to in the empty context.
         self.anchor = nn.Parameter(torch.zeros(width))
 
@@ -119,7 +139,7 @@ class Transformer(nn.Module):
         tokens = torch.cat([self.anchor.expand(batch, 1, -1), self.token(inputs)], dim=1)
         mask = torch.cat([torch.ones(batch, 1, dtype=torch.bool, device=inputs.device), context.mask], dim=1)
         for layer in self.layers:
-            tokens = layer(tokens, src_key_padding_mask=~mask)
+            tokens = layer(tokens, mask)
         weights = mask.unsqueeze(-1).to(dtype)
         pooled = (tokens * weights).sum(1) / weights.sum(1)
         return ContextEmbedding(pooled, tokens[:, 1:], context.mask)
