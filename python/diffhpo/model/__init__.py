@@ -1,8 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """The generative model, under the brief's names."""
 
+from diffhpo.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from diffhpo.model.loss import Loss
 from diffhpo.model.network import Network
+from diffhpo.model.noise_adder import NoiseAdder
+from diffhpo.model.sampler import Sampler
 from diffhpo.model.schedule import NoiseSchedule
+from diffhpo.model.train import Trainer
 from diffhpo.model.transformer import ContextBatch, Transformer
 
-__all__ = ["ContextBatch", "Network", "NoiseSchedule", "Transformer"]
+__all__ = [
+    "Checkpoint",
+    "ContextBatch",
+    "Loss",
+    "Network",
+    "NoiseAdder",
+    "NoiseSchedule",
+    "Sampler",
+    "Trainer",
+    "Transformer",
+    "load_checkpoint",
+    "save_checkpoint",
+]

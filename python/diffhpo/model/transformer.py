@@ -106,7 +106,7 @@ class Transformer(nn.Module):
         torch.Size([1, 32])
     """
 
-    def __init__(self, dim: int, *, width: int = 32, layers: int = 1, heads: int = 4) -> None:
+    def __init__(self, dim: int, *, width: int = 32, layers: int = 1, heads: int = 2) -> None:
         super().__init__()
         if min(dim, width, layers, heads) < 1 or width % heads:
             raise InputError(
