@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a policy is: a rule that reads a history and proposes the next configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import qmc
+
+from diffhpo.history import History
+
+Array = NDArray[np.float64]
+
+#: (n, d) points -> (n, d) points, each moved to the point that stands for its configuration.
+Snap: TypeAlias = Callable[[Array], Array]
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Reads a history, proposes configurations; a function of the history and the seed alone.
+
+    `HistoryPolicy` learns from the run's own history. A policy that was pretrained on other functions has
+    the same two methods; `Optimizer` and `DiffusionHPO` take either.
+    """
+
+    def suggest(self, history: History, count: int = 1, *, snap: Snap | None = None) -> Array:
+        """`count` configurations to evaluate next, (count, d) in [0, 1].
+
+        They differ from one another and from every configuration of the history, unless the space that
+        `snap` stands for has no more.
+        """
+        ...
+
+    def choose(self, history: History, pool: Array) -> int:
+        """The index of the configuration to evaluate next, among (m, d) pending ones."""
+        ...
+
+
+def derived_seed(seed: int, *position: int) -> int:
+    """A 64-bit seed that is a function of the run's seed and a position in the run.
+
+    Example:
+        >>> derived_seed(0, 5) == derived_seed(0, 5), derived_seed(0, 5) == derived_seed(0, 6)
+        (True, False)
+    """
+    return int(np.random.SeedSequence([seed, *position]).generate_state(1, np.uint64)[0])
+
+
+def initial_design(dim: int, count: int, *, start: int, seed: int) -> Array:
+    """Points `start` to `start + count` of a scrambled Sobol sequence, (count, d) in [0, 1).
+
+    The design for runs that have seen too little to learn from (Owen 1998 scrambling, by SciPy).
+
+    Example:
+        >>> initial_design(2, 3, start=0, seed=0).shape
+        (3, 2)
+    """
+    sequence = qmc.Sobol(dim, scramble=True, rng=np.random.default_rng([seed, dim]))
+    if start:
+        sequence.fast_forward(start)
+    # random(n) warns unless n is a power of two; random(1) never does.
+    return np.concatenate([sequence.random(1) for _ in range(count)]) if count else np.empty((0, dim))
