@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
+from diffhpo.errors import InputError
 from diffhpo.history import History
 
 Array = NDArray[np.float64]
@@ -39,6 +40,17 @@ class Policy(Protocol):
         ...
 
 
+def check_seed(seed: int) -> int:
+    """The seed as an int.
+
+    Raises:
+        InputError: unless it is a whole number that is not negative.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise InputError(f"seed is {seed!r}; a whole number of 0 or more is needed")
+    return int(seed)
+
+
 def derived_seed(seed: int, *position: int) -> int:
     """A 64-bit seed that is a function of the run's seed and a position in the run.
 
@@ -63,3 +75,15 @@ def initial_design(dim: int, count: int, *, start: int, seed: int) -> Array:
         sequence.fast_forward(start)
     # random(n) warns unless n is a power of two; random(1) never does.
     return np.concatenate([sequence.random(1) for _ in range(count)]) if count else np.empty((0, dim))
+
+
+def new_rows(rows: Array, seen: Array) -> Array:
+    """The rows that differ from each other and from all of `seen`, in their order.
+
+    Example:
+        >>> new_rows(np.array([[2.0], [1.0], [2.0]]), np.array([[1.0]]))
+        array([[2.]])
+    """
+    stacked = np.concatenate([seen, rows])
+    first = np.unique(stacked, axis=0, return_index=True)[1]
+    return stacked[np.sort(first[first >= len(seen)])]

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""diffhpo as HPO-B's handler expects a method."""
+
+from __future__ import annotations
+
+from numpy.typing import ArrayLike
+
+from diffhpo.history import Array, History, check_pool
+from diffhpo.history_policy import HistoryPolicy
+from diffhpo.policy import Policy
+from diffhpo.recipe import Recipe
+
+
+class DiffusionHPO:
+    """A drop-in for the official `HPOBHandler.evaluate` and `evaluate_continuous`.
+
+    Args:
+        seed: the same seed and history give the same suggestion, also from a fresh object.
+        recipe: `"elite"`, `"brief"` or a Recipe, see `HistoryPolicy`; ignored if a policy is given.
+        policy: what proposes.
+
+    Raises:
+        InputError: on an unknown recipe or a negative seed.
+
+    Example:
+        >>> method = DiffusionHPO(seed=0)
+        >>> method.observe_and_suggest([[0.1], [0.4], [0.9]], [[0.0], [1.0], [0.2]]).shape
+        (1, 1)
+    """
+
+    def __init__(
+        self, seed: int = 0, *, recipe: str | Recipe = "elite", policy: Policy | None = None
+    ) -> None:
+        self.policy: Policy = policy if policy is not None else HistoryPolicy(recipe, seed=seed)
+
+    def observe_and_suggest(
+        self, X_obs: ArrayLike, y_obs: ArrayLike, X_pen: ArrayLike | None = None
+    ) -> Array | int:
+        """The next configuration.
+
+        Args:
+            X_obs: (n, d) evaluated configurations in [0, 1].
+            y_obs: (n,) or (n, 1) their values, larger is better.
+            X_pen: (m, d) pending configurations of the discrete protocol; None for the continuous one.
+
+        Returns:
+            Continuous: (1, d) float64 in [0, 1]. Discrete: the index of a row of X_pen.
+
+        Raises:
+            InputError: naming the argument, what came and what is accepted.
+        """
+        history = History.from_arrays(X_obs, y_obs)
+        if X_pen is None:
+            return self.policy.suggest(history, 1)
+        return self.policy.choose(history, check_pool(X_pen, history.dim or None))

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The settings of the method when it learns from the run's own history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from diffhpo.errors import InputError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to train on a history and to sample from the result.
+
+    Training fields are those of `Sampler` and `Trainer`, sampling fields those of `Denoiser.sample`.
+    """
+
+    greed: float
+    jitter: float
+    jitter_share: float
+    balanced: bool
+    exclude_query: bool
+    flag_dropout: float
+    candidates: int | None
+    """Samples drawn for one suggestion; None draws as many as are asked for and ranks nothing."""
+    reverse_steps: int
+    guidance: float
+    first_steps: int
+    """Training steps on a history that is met for the first time."""
+    warm_steps: int
+    """Training steps for each stage by which the history has grown."""
+    batch: int = 16
+    learning_rate: float = 2e-3
+    width: int = 64
+    blocks: int = 2
+    context_width: int = 32
+    context_size: int = 48
+    """Trials of the history that are kept as context and as training data."""
+    pool_neighbours: int = 4
+    """Discrete protocol: pending configurations that each sample stands for."""
+
+
+#: The brief's method as it is written: plain triples, one sample, the whole reverse loop.
+BRIEF = Recipe(
+    greed=0.0,
+    jitter=0.0,
+    jitter_share=0.0,
+    balanced=False,
+    exclude_query=False,
+    flag_dropout=0.0,
+    candidates=None,
+    reverse_steps=1000,
+    guidance=0.0,
+    first_steps=300,
+    warm_steps=25,
+)
+
+#: Queries drawn toward the best trials and jittered; many short reverse loops; a GP's LogEI chooses.
+ELITE = Recipe(
+    greed=3.0,
+    jitter=0.4,
+    jitter_share=0.7,
+    balanced=True,
+    exclude_query=True,
+    flag_dropout=0.15,
+    candidates=256,
+    reverse_steps=20,
+    guidance=0.0,
+    first_steps=300,
+    warm_steps=25,
+)
+
+RECIPES = {"brief": BRIEF, "elite": ELITE}
+
+
+def recipe_named(recipe: str | Recipe) -> Recipe:
+    """The recipe of a name, or the recipe itself.
+
+    Raises:
+        InputError: if the name is unknown.
+
+    Example:
+        >>> recipe_named("brief").reverse_steps
+        1000
+    """
+    if isinstance(recipe, Recipe):
+        return recipe
+    if recipe not in RECIPES:
+        raise InputError(f"recipe is {recipe!r}; accepted: {sorted(RECIPES)} or a Recipe")
+    return RECIPES[recipe]
