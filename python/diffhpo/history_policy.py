@@ -25,6 +25,9 @@ from diffhpo.recipe import Recipe, recipe_named
 #: Below this many trials there is nothing to learn from; suggestions come from a Sobol sequence.
 FIRST_LEARNABLE = 3
 
+#: How often to sample again when too few of the samples are new.
+SAMPLING_ROUNDS = 4
+
 
 def training_stages(count: int) -> list[int]:
     """The history sizes at which a model for `count` trials is trained: afresh at the first, then on.
@@ -91,8 +94,8 @@ class HistoryPolicy:
     def suggest(self, history: History, count: int = 1, *, snap: Snap | None = None) -> Array:
         """The next configurations, as `Policy.suggest`.
 
-        The result has fewer than `count` rows only if `snap` leaves no more different points among the
-        samples; the caller decides what then.
+        The result has fewer than `count` rows only if `snap` maps all samples, also further ones, to too few
+        new points; the caller decides what then.
 
         Raises:
             InputError: if the history has no dimension, or `count` is below 1.
@@ -101,10 +104,13 @@ class HistoryPolicy:
             design = initial_design(history.dim, count, start=len(history.seen), seed=self.seed)
             return design if snap is None else snap(design)
         wanted = count if self.recipe.candidates is None else max(self.recipe.candidates, 8 * count)
-        samples = self.sample(history, wanted)
-        if snap is not None:
-            samples = snap(samples)
-        samples = new_rows(samples, history.seen)
+        samples = np.empty((0, history.dim))
+        for attempt in range(SAMPLING_ROUNDS):
+            drawn = self.sample(history, wanted, first=attempt * wanted)
+            drawn = drawn if snap is None else snap(drawn)
+            samples = new_rows(np.concatenate([samples, drawn]), history.seen)
+            if len(samples) >= count:
+                break
         if self.recipe.candidates is None or len(samples) <= count:
             return samples[:count]
         return samples[self._rank(history, samples, count)]
@@ -130,8 +136,8 @@ class HistoryPolicy:
         shortlist = np.unique(_nearest(samples, pool, self.recipe.pool_neighbours))
         return int(shortlist[self._rank(history, pool[shortlist], 1)[0]])
 
-    def sample(self, history: History, count: int) -> Array:
-        """`count` samples of the model trained on `history`, (count, d), before any ranking."""
+    def sample(self, history: History, count: int, *, first: int = 0) -> Array:
+        """Samples `first` to `first + count` of the model trained on `history`, (count, d), unranked."""
         trainer = self._train(history)
         kept = history.bounded(self.recipe.context_size)
         denoiser = Denoiser(trainer.network, trainer.schedule, trainer.transformer)
@@ -143,6 +149,7 @@ class HistoryPolicy:
             guidance=self.recipe.guidance,
             seed=derived_seed(self.seed, len(history)),
             executor=self.executor,
+            first_candidate=first,
         )
         return samples.double().numpy()
 

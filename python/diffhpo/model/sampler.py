@@ -106,8 +106,9 @@ class Sampler:
             jittered = torch.rand(batch, 1, generator=generator) < self.jitter_share
             # 2x - 1 moves by `jitter`, so x moves by half of it.
             x = x + jittered * torch.randn(x.shape, generator=generator) * (self.jitter / 2)
-            x = 1 - (1 - x.abs()).abs()  # reflection at 0 and 1
-            x = x.clamp(0, 1)
+            # Reflection at 0 and 1: the line folded with period 2.
+            x = x.remainder(2)
+            x = torch.minimum(x, 2 - x)
         t = torch.randint(self.timesteps, (batch,), generator=generator)
         context = ContextBatch(self._x.expand(batch, -1, -1), self._y.expand(batch, -1), mask)
         return TrainingBatch(x, improve, context, t)
