@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The software and the machine that a run was made with."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+#: Packages whose version can change a result.
+PACKAGES = ("diffhpo", "numpy", "torch", "botorch", "gpytorch", "optuna", "cmaes", "xgboost", "xgboost-cpu")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of every package of `PACKAGES` that is installed; none of them is imported.
+
+    Example:
+        >>> sorted(set(versions()) & {"numpy", "python"})
+        ['numpy', 'python']
+    """
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, str]:
+    """Processor, number of cores and operating system, as text.
+
+    Example:
+        >>> sorted(machine())
+        ['cores', 'processor', 'system']
+    """
+    return {
+        "processor": _processor(),
+        "cores": str(cores()),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def cores() -> int:
+    """The cores that this process may use, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # pragma: no cover  (not Linux)
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"

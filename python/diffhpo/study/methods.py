@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The methods that a study can run, by name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffhpo.errors import InputError
+
+
+class SuggestingMethod(Protocol):
+    """What a study runs: HPO-B's own interface."""
+
+    def observe_and_suggest(
+        self,
+        X_obs: NDArray[np.float64],
+        y_obs: NDArray[np.float64],
+        X_pen: NDArray[np.float64] | None = None,
+    ) -> Any:
+        """The next configuration (1, d), or the index of one of the pending ones (m, d)."""
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """One method of the registry.
+
+    Attributes:
+        label: its name in tables and figures.
+        target: "module:Class"; imported when a run needs it.
+        description: one line for the user.
+        settings: keyword arguments of the class beside `seed`.
+    """
+
+    label: str
+    target: str
+    description: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+METHODS: dict[str, MethodEntry] = {
+    "random": MethodEntry("Random", "diffhpo.baselines:RandomSearch", "uniform random search"),
+    "gp": MethodEntry(
+        "GP",
+        "diffhpo.baselines:GaussianProcess",
+        "Gaussian process, Matern 5/2, logarithmic expected improvement",
+    ),
+    "gp-ucb": MethodEntry(
+        "GP-UCB",
+        "diffhpo.baselines:GaussianProcess",
+        "Gaussian process, Matern 5/2, upper confidence bound",
+        {"acquisition": "ucb"},
+    ),
+    "deep-gp": MethodEntry(
+        "Deep GP",
+        "diffhpo.baselines:DeepGaussianProcess",
+        "deep-kernel Gaussian process: a Gaussian process on features that a network learns",
+    ),
+    "tpe": MethodEntry("TPE", "diffhpo.baselines:TPE", "tree-structured Parzen estimator of Optuna"),
+    "cma-es": MethodEntry("CMA-ES", "diffhpo.baselines:CMAES", "covariance matrix adaptation, from Optuna"),
+    "elites": MethodEntry(
+        "Elites",
+        "diffhpo.baselines:JitteredElites",
+        "control without diffusion: the best trials with noise added, ranked by a Gaussian process",
+    ),
+    "brief": MethodEntry(
+        "Diffusion (brief)",
+        "diffhpo.hpob:DiffusionHPO",
+        "the diffusion model as first described: trained on the history, one sample of 1000 steps",
+        {"recipe": "brief"},
+    ),
+    "elite": MethodEntry(
+        "Diffusion (elite)",
+        "diffhpo.hpob:DiffusionHPO",
+        "the diffusion model's default recipe: many candidates, ranked by a predictive model",
+        {"recipe": "elite"},
+    ),
+}
+
+
+def entry(name: str) -> MethodEntry:
+    """The entry of a registered name, or one made for "module:Class".
+
+    Raises:
+        InputError: if the name is neither; the message lists what is accepted.
+
+    Example:
+        >>> entry("gp").label
+        'GP'
+        >>> entry("my_package.search:Annealing").label
+        'Annealing'
+    """
+    if name in METHODS:
+        return METHODS[name]
+    module, colon, attribute = name.partition(":")
+    if colon and attribute.isidentifier() and all(part.isidentifier() for part in module.split(".")):
+        return MethodEntry(attribute, name, f"the class {attribute} of {module}")
+    raise InputError(
+        f"method is {name!r}; accepted: {', '.join(METHODS)}, or module:Class for a class of your own with "
+        "observe_and_suggest(X_obs, y_obs, X_pen=None)"
+    )
+
+
+def create(name: str, seed: int) -> SuggestingMethod:
+    """A fresh instance of a method.
+
+    Args:
+        name: a name of `METHODS`, or "module:Class" for a class that is constructed as `Class(seed=seed)`.
+        seed: its random seed, at least 0.
+
+    Raises:
+        InputError: if the name is unknown, the module or the class is not there, or it has no
+            `observe_and_suggest`.
+        DependencyError: if the method needs an optional package that is absent.
+    """
+    chosen = entry(name)
+    module_name, _, attribute = chosen.target.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # A missing parent package counts as the module; a missing import inside the module does not.
+        if error.name is None or not (module_name + ".").startswith(error.name + "."):
+            raise
+        raise InputError(
+            f"method {name!r}: there is no module {module_name}; put it on PYTHONPATH"
+        ) from error
+    if not hasattr(module, attribute):
+        raise InputError(f"method {name!r}: {module_name} has no {attribute}")
+    method = getattr(module, attribute)(seed=seed, **chosen.settings)
+    if not callable(getattr(method, "observe_and_suggest", None)):
+        raise InputError(f"method {name!r} has no observe_and_suggest(X_obs, y_obs, X_pen=None)")
+    return method  # type: ignore[no-any-return]
