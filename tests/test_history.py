@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from diffhpo.errors import InputError, InputWarning
+from diffhpo.history import History, check_pool
+
+UNIT = {"allow_nan": False, "min_value": 0, "max_value": 1}
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        ([[0.1], [float("nan")]], [1, 2], r"X_obs\[1, 0\] is nan.*\[0, 1\]"),
+        ([[0.1, 1.1]], [1], r"X_obs\[0, 1\] is 1.1"),
+        ([[0.1, -np.inf]], [1], r"X_obs\[0, 1\] is -inf"),
+        ([0.1, 0.2], [1, 2], r"X_obs has shape \(2,\).*reshape"),
+        ([[[0.1]]], [1], r"X_obs has shape \(1, 1, 1\)"),
+        ([[0.1], [0.2]], [1], r"y_obs has shape \(1,\).*\(2,\)"),
+        ([[0.1], [0.2]], [[1, 2]], r"y_obs has shape \(1, 2\)"),
+        ([[0.1], [0.2]], [1, float("nan")], r"y_obs\[1\] is nan.*failed"),
+        ([[0.1], [0.2, 0.3]], [1, 2], r"X_obs is not a rectangular"),
+        ([["a"]], [1], r"X_obs has dtype <U1"),
+        ([[1j]], [1], r"X_obs has dtype complex128"),
+        ([[None]], [1], r"X_obs has dtype object"),
+        (torch.zeros(1, 1, dtype=torch.complex64), [1], r"X_obs has dtype complex64"),
+        (np.empty((3, 0)), [1, 2, 3], r"at least one dimension"),
+    ],
+)
+def test_bad_input_is_named_with_its_place_and_remedy(x, y, message):
+    with pytest.raises(InputError, match=message):
+        History.from_arrays(x, y)
+
+
+def test_values_within_the_tolerance_are_clipped_and_none_beyond():
+    assert History([[1 + 9e-7, -9e-7]], [0.0]).x.tolist() == [[1.0, 0.0]]
+    with pytest.raises(InputError):
+        History([[1 + 2e-6]], [0.0])
+
+
+@pytest.mark.parametrize(
+    ("y", "clipped"),
+    [
+        ([1.0, np.inf, 3.0], [1.0, 3.0, 3.0]),
+        ([1.0, -np.inf, 3.0], [1.0, 1.0, 3.0]),
+        ([np.inf, -np.inf], [1.0, -1.0]),
+    ],
+)
+def test_infinite_values_are_clipped_with_a_warning(y, clipped):
+    x = np.linspace(0, 1, len(y)).reshape(-1, 1)
+    with pytest.warns(InputWarning, match="infinite"):
+        assert History(x, y).y.tolist() == clipped
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda a: a.tolist(),
+        lambda a: a.astype(np.float32),
+        lambda a: a.astype(np.float16),
+        lambda a: np.asfortranarray(a),
+        lambda a: np.repeat(a, 2, axis=0)[::2],
+        lambda a: torch.tensor(a, requires_grad=True),
+        lambda a: torch.tensor(a, dtype=torch.bfloat16),
+        lambda a: a > 0.5,
+    ],
+)
+def test_any_container_of_reals_is_read(convert):
+    x = np.array([[0.0, 1.0], [1.0, 0.0]])
+    history = History(convert(x), [1, 2])
+    assert history.x.dtype == np.float64
+    np.testing.assert_array_equal(history.x, x)
+
+
+def test_the_callers_arrays_are_copied_and_ours_are_read_only():
+    x, y = np.array([[0.1], [1 + 1e-7]]), np.array([1.0, 2.0])
+    history = History(x, y)
+    x[0], y[0] = 0.9, 9.0
+    assert history.x[0, 0] == 0.1
+    assert history.y[0] == 1.0
+    assert x[1, 0] == 1 + 1e-7
+    with pytest.raises(ValueError, match="read-only"):
+        history.x[0] = 0
+
+
+def test_repeats_are_kept_if_their_values_differ():
+    history = History([[0.1], [0.2], [0.1], [0.1]], [1.0, 2.0, 1.0, 3.0])
+    assert history.x[:, 0].tolist() == [0.1, 0.2, 0.1]
+    assert history.y.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_an_empty_history_knows_its_dimension():
+    history = History(np.empty((0, 4)), [])
+    assert (len(history), history.dim) == (0, 4)
+    with pytest.raises(InputError, match="empty"):
+        _ = history.best
+
+
+def test_an_empty_pool_is_refused():
+    with pytest.raises(InputError, match="no pending configuration"):
+        check_pool(np.empty((0, 2)), 2)
+    with pytest.raises(InputError, match="X_pen has 3 columns; 2"):
+        check_pool(np.zeros((1, 3)), 2)
+
+
+@given(
+    y=hnp.arrays(float, st.integers(1, 300), elements=st.floats(allow_nan=False, allow_infinity=False)),
+    size=st.integers(3, 100),
+)
+def test_a_bounded_history_keeps_the_best_and_the_latest(y, size):
+    x = np.linspace(0, 1, len(y)).reshape(-1, 1)
+    bounded = History(x, y).bounded(size)
+    assert len(bounded) == min(len(y), size)
+    assert bounded.best == y.max()
+    assert bounded.x[-1, 0] == x[-1, 0]
+    assert (np.diff(bounded.x[:, 0]) > 0).all() or len(bounded) == 1
+
+
+@given(
+    x=hnp.arrays(float, (5, 2), elements=st.floats(width=32, **UNIT)),
+    y=st.lists(st.floats(), min_size=5, max_size=5),
+)
+def test_every_history_is_finite_or_an_input_error(x, y):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)
+        try:
+            history = History(x, y)
+        except InputError:
+            assert np.isnan(y).any()
+        else:
+            assert np.isfinite(history.y).all()

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diffhpo.errors import SpaceError
+from diffhpo.space import Categorical, Float, Int, Space
+
+
+def finite(low, high):
+    return st.floats(low, high, allow_nan=False)
+
+
+@st.composite
+def parameters(draw):
+    kind = draw(st.sampled_from(["float", "log", "int", "logint", "categorical"]))
+    if kind == "categorical":
+        return Categorical(draw(st.lists(st.integers(), min_size=2, max_size=6, unique=True)))
+    if kind == "float":
+        low = draw(finite(-1e6, 1e6))
+        return Float(low, low + draw(finite(1e-3, 1e6)))
+    if kind == "log":
+        low = draw(finite(1e-9, 1e3))
+        return Float(low, low * draw(finite(1.1, 1e9)), log=True)
+    low = draw(st.integers(1 if kind == "logint" else -1000, 1000))
+    return Int(low, low + draw(st.integers(1, 10_000)), log=kind == "logint")
+
+
+@given(parameter=parameters(), data=st.data())
+def test_every_point_of_the_cube_is_a_value_that_encodes_and_decodes_to_itself(parameter, data):
+    unit = np.array([data.draw(finite(0, 1)) for _ in range(parameter.width)])
+    value = parameter.decode(unit)
+    encoded = parameter.encode(value)
+    assert encoded.shape == (parameter.width,)
+    assert ((encoded >= 0) & (encoded <= 1)).all()
+    again = parameter.decode(encoded)
+    if isinstance(parameter, Float):
+        assert again == pytest.approx(value, rel=1e-9, abs=1e-9 * (parameter.high - parameter.low))
+    else:
+        assert again == value
+
+
+@given(low=st.integers(1, 50), count=st.integers(2, 60), log=st.booleans())
+def test_every_whole_number_owns_a_share_of_the_axis(low, count, log):
+    parameter = Int(low, low + count - 1, log=log)
+    values = {parameter.decode(np.array([u])) for u in np.linspace(0, 1, 20_000)}
+    assert values == set(range(low, low + count))
+    if not log:
+        first = np.mean([parameter.decode(np.array([u])) == low for u in np.linspace(0, 1, 20_000)])
+        assert first == pytest.approx(1 / count, rel=0.05)
+
+
+def test_log_scale_puts_the_geometric_mean_in_the_middle():
+    assert Float(1e-6, 1e2, log=True).decode(np.array([0.5])) == pytest.approx(1e-2)
+
+
+def test_one_hot_takes_the_largest_column_and_two_choices_one_column():
+    three = Categorical(["a", "b", "c"])
+    assert three.decode(np.array([0.2, 0.9, 0.3])) == "b"
+    two = Categorical([False, True])
+    assert two.width == 1
+    assert two.decode(np.array([0.51])) is True
+    assert [two.decode(two.encode(choice)) for choice in (False, True)] == [False, True]
+    mixed = Categorical([1, True, "1", None])
+    assert [mixed.decode(mixed.encode(choice)) for choice in mixed.choices] == [1, True, "1", None]
+
+
+def test_a_space_lists_its_configurations():
+    space = Space({"a": Int(1, 3), "b": Categorical("xyz"), "c": Categorical([0, 1])})
+    units = space.all_units()
+    assert len(units) == space.size == 18
+    assert len({tuple(space.decode(unit).items()) for unit in units}) == 18
+    np.testing.assert_array_equal(space.snap(units), units)
+    with pytest.raises(SpaceError, match="Float"):
+        Space({"a": Float(0, 1)}).all_units()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Float(1, 1), r"low < high"),
+        (lambda: Float(0, math.inf), r"finite"),
+        (lambda: Float(float("nan"), 1), r"finite"),
+        (lambda: Float(0, 1, log=True), r"low > 0"),
+        (lambda: Int(0, 1.5), r"whole"),
+        (lambda: Categorical(["a"]), r"two or more"),
+        (lambda: Categorical(["a", "a"]), r"different"),
+        (lambda: Space({}), r"no parameter"),
+        (lambda: Space({"a": 3}), r"'a' is int"),
+        (lambda: Space({str(k): Float(0, 1) for k in range(65)}), r"65 dimensions"),
+        (lambda: Space({"a": Float(0, 1)}).encode({"b": 1}), r"lacks \['a'\].*unknown \['b'\]"),
+        (lambda: Space({"a": Float(0, 1)}).encode({"a": 2}), r"'a'.*2 is outside \[0, 1\]"),
+        (lambda: Space({"a": Float(0, 1)}).encode({"a": "x"}), r"'a'.*not a number"),
+        (lambda: Space({"a": Float(0, 1)}).encode({"a": float("nan")}), r"'a'.*outside"),
+        (lambda: Space({"a": Int(0, 5)}).encode({"a": 1.5}), r"'a'.*whole number"),
+        (lambda: Space({"a": Categorical("xy")}).encode({"a": "z"}), r"'a'.*one of \['x', 'y'\]"),
+    ],
+)
+def test_bad_spaces_and_values_are_named(make, message):
+    with pytest.raises(SpaceError, match=message):
+        make()
