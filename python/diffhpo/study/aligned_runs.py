@@ -19,6 +19,24 @@ RunKey = tuple[str, str, str]
 RANK_DECIMALS = 8
 
 
+def rank_rows(values: Array) -> Array:
+    """Rank each row against the others in every place: 1 is smallest, ties share their mean.
+
+    Args:
+        values: (M, ...) one row per method.
+
+    Example:
+        >>> rank_rows(np.array([[0.2], [0.1], [0.2]]))[:, 0]
+        array([2.5, 1. , 2.5])
+    """
+    ranks = np.empty(values.shape)
+    for row, own in enumerate(values):
+        better = (values < own).sum(axis=0)
+        tied = (values == own).sum(axis=0)  # counts the row itself
+        ranks[row] = better + (tied + 1) / 2
+    return ranks
+
+
 @dataclass(frozen=True)
 class AlignedRuns:
     """The runs that every method has, in one array."""
@@ -38,13 +56,7 @@ class AlignedRuns:
 
     def ranks(self) -> Array:
         """(M, R, T) rank among the methods within each run, 1 is best, ties share their mean."""
-        regret = np.round(self.regret, RANK_DECIMALS)
-        ranks = np.empty_like(regret)
-        for row, own in enumerate(regret):
-            better = (regret < own).sum(axis=0)
-            tied = (regret == own).sum(axis=0)  # counts the method itself
-            ranks[row] = better + (tied + 1) / 2
-        return ranks
+        return rank_rows(self.regret.round(RANK_DECIMALS))
 
     def tasks(self) -> tuple[list[tuple[str, str]], NDArray[np.intp]]:
         """The (K) tasks as (space, task), and (R,) the task's number of each run."""
