@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trials in a CSV file: one column per parameter and one for the objective."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffhpo.errors import DataError, SpaceError
+from diffhpo.space import Categorical, Float, Int, Parameter, Space
+
+#: A positive column whose largest value is this many times its smallest is searched on a log scale.
+LOG_RATIO = 100.0
+
+
+@dataclass(frozen=True)
+class TrialTable:
+    """The rows of a file, parsed."""
+
+    columns: dict[str, list[Any]]
+    """parameter -> one value per row: int, float, bool or str, one type a column."""
+    objective: list[float | None]
+    """One value per row; None for a failed trial (an empty cell or nan)."""
+    objective_name: str
+
+    def configurations(self) -> list[dict[str, Any]]:
+        """One dictionary per row."""
+        return [dict(zip(self.columns, row, strict=True)) for row in zip(*self.columns.values(), strict=True)]
+
+
+def read_trial_table(path: str | os.PathLike[str], objective: str | None = None) -> TrialTable:
+    """Read a CSV file with a header.
+
+    Args:
+        path: the file.
+        objective: the objective's column; the last one by default.
+
+    Raises:
+        DataError: if the file is missing, is not UTF-8 text, has no row, rows of unequal length, repeated or
+            too few columns, no such objective, or an objective that is not a number. The message names the
+            file and the line.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = [
+                (reader.line_num, row) for reader in [csv.reader(file, strict=True)] for row in reader if row
+            ]
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is not a readable CSV file: {error}") from error
+    if not rows:
+        raise DataError(f"{path} is empty; a header and a row per trial are needed")
+    names = [name.strip() for name in rows[0][1]]
+    if len(set(names)) != len(names) or "" in names or len(names) < 2:
+        raise DataError(f"{path} has columns {names}; two or more different names are needed")
+    chosen = names[-1] if objective is None else objective
+    if chosen not in names:
+        raise DataError(f"{path} has no column {chosen!r}; its columns are {names}")
+    for line, row in rows[1:]:
+        if len(row) != len(names):
+            raise DataError(f"{path}, line {line}: {len(row)} cells, the header has {len(names)}")
+    columns: dict[str, list[Any]] = {}
+    for index, name in enumerate(names):
+        cells = [row[index].strip() for _, row in rows[1:]]
+        if name != chosen:
+            columns[name] = _typed(cells)
+    values = [_objective(row[names.index(chosen)], f"{path}, line {line}") for line, row in rows[1:]]
+    return TrialTable(columns, values, chosen)
+
+
+def _objective(cell: str, place: str) -> float | None:
+    if cell.strip().lower() in ("", "nan", "na", "none", "null"):
+        return None
+    try:
+        return float(cell)
+    except ValueError:
+        raise DataError(f"{place}: the objective is {cell!r}; a number, or empty if it failed") from None
+
+
+def _typed(cells: Sequence[str]) -> list[Any]:
+    """The cells as ints if all are, else floats, else booleans, else strings."""
+    for convert in (int, float):
+        try:
+            return [convert(cell) for cell in cells]
+        except ValueError:
+            continue
+    if cells and {cell.lower() for cell in cells} <= {"true", "false"}:
+        return [cell.lower() == "true" for cell in cells]
+    return list(cells)
+
+
+def infer_space(table: TrialTable) -> Space:
+    """A space that just holds the trials of a table.
+
+    Numbers span the range seen, on a log scale if that is positive and spans a factor of 100; whole numbers
+    stay whole; other columns are categorical with the choices seen. A space file says more than data can.
+
+    Raises:
+        SpaceError: if a column has one value only; the message names it.
+
+    Example:
+        >>> infer_space(TrialTable({"lr": [0.1, 0.001]}, [1.0, 2.0], "y")).parameters
+        {'lr': Float(low=0.001, high=0.1, log=True)}
+    """
+    parameters: dict[str, Parameter] = {}
+    for name, values in table.columns.items():
+        different = set(values)
+        if len(different) < 2:
+            raise SpaceError(
+                f"column {name!r} has {len(different)} different values, so its range cannot be told: "
+                "give the ranges in a space file, or leave the column out"
+            )
+        if isinstance(values[0], (bool, str)):
+            parameters[name] = Categorical(sorted(different))
+            continue
+        low, high = min(values), max(values)
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise SpaceError(f"column {name!r} holds a value that is not finite")
+        log = low > 0 and high / low >= LOG_RATIO
+        parameters[name] = Int(low, high, log) if isinstance(low, int) else Float(low, high, log)
+    return Space(parameters)
+
+
+def read_space_file(path: str | os.PathLike[str]) -> Space:
+    """Read a space from JSON: name -> {"type": "float" | "int" | "categorical", ...}.
+
+    `float` and `int` have `low`, `high` and, if wanted, `log`; `categorical` has `choices`.
+
+    Raises:
+        DataError: if the file is missing or is not JSON.
+        SpaceError: if an entry is not as above; the message names the file and the parameter.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not readable JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise SpaceError(f"{path}: an object of parameters is needed, not a {type(content).__name__}")
+    parameters = {}
+    for name, entry in content.items():
+        try:
+            parameters[name] = _parameter(entry)
+        except (SpaceError, TypeError, ValueError) as error:
+            raise SpaceError(f"{path}, parameter {name!r}: {error}") from None
+    return Space(parameters)
+
+
+def _parameter(entry: Any) -> Parameter:
+    makers: Mapping[str, type[Parameter]] = {"float": Float, "int": Int, "categorical": Categorical}
+    if not isinstance(entry, dict) or entry.get("type") not in makers:
+        raise SpaceError(f"{entry!r} has no type of {sorted(makers)}")
+    fields = {key: value for key, value in entry.items() if key != "type"}
+    return makers[entry["type"]](**fields)
+
+
+def write_configurations(path: str | os.PathLike[str], configurations: Sequence[Mapping[str, Any]]) -> None:
+    """Write configurations as CSV, a column per parameter.
+
+    Raises:
+        DataError: if the file cannot be written.
+    """
+    try:
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(configurations[0]) if configurations else [])
+            writer.writeheader()
+            writer.writerows(configurations)
+    except OSError as error:
+        raise DataError(f"{path} could not be written: {error}") from error
