@@ -79,7 +79,7 @@ class Surrogate:
         try:
             booster.load_model(model)
             features = booster.num_features()
-        except xgboost.core.XGBoostError as error:
+        except (xgboost.core.XGBoostError, UnicodeDecodeError) as error:  # its messages may not be UTF-8
             reason = str(error).splitlines()[0]
             raise DataError(
                 f"{self.path} is truncated or no XGBoost model ({reason}); fetch or copy it again"
