@@ -88,7 +88,9 @@ def test_a_resume_may_add_tasks_seeds_and_methods() -> None:
         ({"trials": 20, "suite": "other"}, ["trials is 10", "suite is 'embedded'"]),
     ],
 )
-def test_a_resume_with_another_grid_says_every_difference(change: dict[str, Any], messages: list[str]) -> None:
+def test_a_resume_with_another_grid_says_every_difference(
+    change: dict[str, Any], messages: list[str]
+) -> None:
     with pytest.raises(RunError) as raised:
         GRID.resumed_by(replace(GRID, **change))
     assert all(message in str(raised.value) for message in messages)

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line `diffhpo`. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from diffhpo.errors import DiffHPOError
+from diffhpo.study.commands import app as bench
+
+#: Set to anything but 0, this shows the traceback of a named error, as `diffhpo --debug` does.
+DEBUG_VARIABLE = "DIFFHPO_DEBUG"
+
+
+class _NamedErrors(TyperGroup):
+    """Prints an error of diffhpo's own as one message and exits with code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DiffHPOError as error:
+            if ctx.params.get("debug") or os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0"):
+                raise
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(2) from None
+
+
+app = typer.Typer(
+    cls=_NamedErrors,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(bench, name="bench")
+
+data = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="HPO-B's published data in a local cache."
+)
+app.add_typer(data, name="data")
+
+CacheDirectory = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache-dir",
+        help="Where the data is kept.",
+        show_default="DIFFHPO_CACHE, or the user's cache directory",
+    ),
+]
+Part = Annotated[
+    str, typer.Argument(metavar="[hpob|hpob-data|saved-surrogates]", help="hpob is both of its parts.")
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from diffhpo import __version__
+
+        typer.echo(f"diffhpo {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog="Example: diffhpo bench main")
+def diffhpo(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Hyperparameter optimisation with a diffusion model."""
+
+
+@data.command(epilog="Example: diffhpo data fetch hpob")
+def fetch(
+    name: Part = "hpob",
+    cache_dir: CacheDirectory = None,
+    progress: Annotated[bool, typer.Option(help="Show progress bars on stderr.")] = True,
+) -> None:
+    """Download HPO-B's data; an interrupted download goes on, complete data is left alone."""
+    from diffhpo.hpob.fetch import fetch as fetch_data
+
+    root = fetch_data(name, cache_dir, progress)
+    typer.echo(f"complete in {root}: diffhpo bench run --suite {root} --out runs/hpob")
+
+
+@data.command(epilog="Example: diffhpo data verify")
+def verify(name: Part = "hpob", cache_dir: CacheDirectory = None) -> None:
+    """Check every file of the cached data against its checksum."""
+    from diffhpo.hpob.fetch import verify as verify_data
+
+    for part in verify_data(cache_dir, name):
+        typer.echo(f"{part.name}: {part.n_files} files are as they were unpacked, in {part.path}")
+
+
+@data.command(epilog="Example: diffhpo data info")
+def info(cache_dir: CacheDirectory = None) -> None:
+    """Tell what the cache holds and where the data comes from."""
+    from diffhpo.hpob.fetch import info as describe_data
+
+    for part in describe_data(cache_dir):
+        state = (
+            f"complete, {part.n_files} files of {part.n_bytes / 1e6:.0f} MB"
+            if part.complete
+            else f"not there; {part.download_bytes / 1e6:.0f} MB come with `diffhpo data fetch {part.name}`"
+        )
+        typer.echo(f"{part.name}: {state}\n  in {part.path}\n  archive sha256 {part.sha256}")
+        for mirror in part.mirrors:
+            typer.echo(f"  from {mirror}")
