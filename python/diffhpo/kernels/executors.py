@@ -3,26 +3,140 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from diffhpo.errors import BackendError
+from diffhpo.errors import BackendError, ExecutorWarning, InputError
+from diffhpo.kernels import ops
 from diffhpo.kernels.problem import DenoiseProblem
+
+#: Builds of the CPU kernel, slowest first.
+CPU_EXECUTORS = ("cpu-portable", "cpu-avx2", "cpu-avx512")
+#: What `executor` may be.
+ACCEPTED = ("auto", "reference", "cpu", *CPU_EXECUTORS, "cuda")
+#: Forces a build of the CPU kernel: portable, avx2 or avx512.
+ISA_VARIABLE = "DIFFHPO_ISA"
 
 
 @dataclass(frozen=True)
 class Executor:
-    """One way of running the reverse loop."""
+    """One way of running the reverse loop: "reference", a build of the CPU kernel, or "cuda"."""
 
     name: str
 
     def denoise(self, problem: DenoiseProblem, packed: Tensor, threads: int) -> Tensor:
-        raise BackendError("native executors are not built yet; use executor='reference'")
+        """Run a native executor; `ops.denoise` on the device that the executor stands for."""
+        return ops.denoise(problem, packed, isa=self.name.removeprefix("cpu-"), threads=threads)
+
+
+def unavailable() -> dict[str, str]:
+    """Executors that cannot run here, each with the reason and the remedy."""
+    reasons: dict[str, str] = {}
+    try:
+        built, runnable = ops.native_isas(runnable=False), ops.native_isas(runnable=True)
+    except BackendError as error:
+        return dict.fromkeys((*CPU_EXECUTORS, "cuda"), str(error))
+    for name in CPU_EXECUTORS:
+        isa = name.removeprefix("cpu-")
+        if isa not in built:
+            reasons[name] = f"{isa} was not built: this is not an x86-64 processor"
+        elif isa not in runnable:
+            reasons[name] = f"this processor, or its operating system, does not offer {isa}"
+    if not ops.cuda_built():
+        reasons["cuda"] = "this build has no CUDA kernels; reinstall where nvcc is on PATH"
+    elif not torch.cuda.is_available():
+        reasons["cuda"] = "torch sees no CUDA device; check the driver and that torch is a CUDA build"
+    elif torch.cuda.get_device_capability() < (8, 0):
+        reasons["cuda"] = "the CUDA device is older than compute capability 8.0"
+    return reasons
+
+
+def _best_cpu() -> str:
+    runnable = ops.native_isas(runnable=True)
+    forced = os.environ.get(ISA_VARIABLE)
+    if forced is None:
+        return f"cpu-{runnable[-1]}"
+    if forced not in runnable:
+        raise BackendError(
+            f"{ISA_VARIABLE}={forced!r}; accepted on this machine: {', '.join(runnable)}. Correct or unset it"
+        )
+    return f"cpu-{forced}"
 
 
 def choose_executor(name: str, *, device: torch.device, cross_attention: bool) -> Executor:
-    if name in ("auto", "reference"):
+    """The executor that `name` stands for, for a network on `device`.
+
+    "auto" is the native executor of the device. Only where the native kernels do not cover the network, or
+    its device has none, does it take the reference, and says so.
+
+    Raises:
+        InputError: if the name is unknown, or the network lies on another device than the executor.
+        BackendError: if the executor is not available; the message has the remedy.
+
+    Warns:
+        ExecutorWarning: if "auto" takes the reference.
+    """
+    if name not in ACCEPTED:
+        raise InputError(f"executor is {name!r}; accepted: {', '.join(ACCEPTED)}")
+    if name == "reference":
         return Executor("reference")
-    raise BackendError("native executors are not built yet; use executor='reference'")
+    if cross_attention:
+        reason = "the native kernels do not cover networks with cross-attention yet"
+        if name == "auto":
+            return _reference(reason)
+        raise BackendError(f'{reason}; use executor="reference"')
+    missing = unavailable()
+    if name == "auto":
+        if device.type == "cpu":
+            name = "cpu"
+        elif device.type == "cuda" and "cuda" not in missing:
+            name = "cuda"
+        else:
+            return _reference(missing.get(device.type, f"there are no native kernels for {device.type}"))
+    if (name == "cuda") != (device.type == "cuda") or device.type not in ("cpu", "cuda"):
+        target = "cuda" if name == "cuda" else "cpu"
+        if name not in missing:
+            raise InputError(f"executor={name!r}, the network is on {device}; move it: network.to({target!r})")
+    if name == "cpu":
+        name = _best_cpu()
+    if name in missing:
+        raise BackendError(f"executor {name} is not available: {missing[name]}; see `diffhpo doctor`")
+    return Executor(name)
+
+
+def _reference(reason: str) -> Executor:
+    warnings.warn(
+        f'executor="auto" takes the reference: {reason}. It computes the same, several times slower; '
+        'executor="reference" silences this',
+        ExecutorWarning,
+        stacklevel=4,
+    )
+    return Executor("reference")
+
+
+def describe() -> dict[str, Any]:
+    """What `diffhpo doctor` prints about executors.
+
+    Returns:
+        "auto": the executor that a network on the CPU gets, or the error; "available": their names;
+        "unavailable": name -> reason; "cuda_built"; "threads"; the value of DIFFHPO_ISA.
+    """
+    missing = unavailable()
+    names = ("reference", *CPU_EXECUTORS, "cuda")
+    try:
+        auto = _best_cpu()
+    except BackendError as error:
+        auto = f"error: {error}"
+    return {
+        "auto": auto,
+        "available": [name for name in names if name not in missing],
+        "unavailable": missing,
+        "cuda_built": ops.cuda_built(),
+        "threads": torch.get_num_threads(),
+        ISA_VARIABLE: os.environ.get(ISA_VARIABLE),
+    }

@@ -1,13 +1,221 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The native module, and its operations as torch operators."""
+"""The native module, and the reverse loop as a torch operator on it. Nothing else imports the module."""
 
 from __future__ import annotations
 
+import functools
+from types import ModuleType
+
+import torch
 from torch import Tensor
 
-from diffhpo.errors import BackendError
-from diffhpo.kernels.problem import NetworkWeights
+from diffhpo.errors import BackendError, InputError
+from diffhpo.kernels import reference
+from diffhpo.kernels.problem import DenoiseProblem, NetworkWeights
+
+
+@functools.cache
+def _native() -> ModuleType | ImportError:
+    try:
+        from diffhpo import _C
+    except ImportError as error:
+        return error
+    return _C
+
+
+def native() -> ModuleType:
+    """The native module.
+
+    Raises:
+        BackendError: if it is missing or cannot be loaded.
+    """
+    module = _native()
+    if isinstance(module, ImportError):
+        raise BackendError(
+            f"the native module diffhpo._C cannot be loaded ({module}): this install is broken; run "
+            "`diffhpo doctor`, reinstall with `pip install --force-reinstall --no-deps .`, or ask for "
+            'executor="reference"'
+        ) from module
+    return module
+
+
+def native_isas(*, runnable: bool) -> list[str]:
+    """Builds of the CPU kernel, slowest first; with `runnable`, those that this processor can run.
+
+    Raises:
+        BackendError: if the native module is missing.
+    """
+    isas: list[str] = native().isas(runnable)
+    return isas
+
+
+def cuda_built() -> bool:
+    """Whether the native module holds the CUDA kernels; false as well where there is no module."""
+    module = _native()
+    return not isinstance(module, ImportError) and bool(module.cuda_built)
 
 
 def pack(weights: NetworkWeights) -> Tensor:
-    raise BackendError("not built yet")
+    """Weights in the kernels' layout (csrc/network_layout.h).
+
+    Returns:
+        (size,) float32 on the weights' device.
+
+    Raises:
+        BackendError: if the native module is missing.
+    """
+    width, dim = weights.input_weight.shape
+
+    def host(parameter: Tensor) -> Tensor:
+        return parameter.detach().to("cpu", torch.float32).contiguous()
+
+    packed = torch.empty(native().packed_size(dim, width, len(weights.expand_weights)))
+    native().pack(
+        packed,
+        host(weights.input_weight),
+        host(weights.input_bias),
+        [host(weight) for weight in weights.expand_weights],
+        [host(weight) for weight in weights.contract_weights],
+        [host(bias) for bias in weights.contract_biases],
+        host(weights.output_weight),
+        host(weights.output_bias),
+    )
+    return packed.to(weights.input_weight.device)
+
+
+def noise(seed: int, candidates: range | Tensor, step: int, dim: int, *, isa: str) -> Tensor:
+    """`reference.noise` by the CPU kernel's own generator, for tests.
+
+    Raises:
+        BackendError: if the native module is missing.
+        ValueError: if an argument is out of range or the processor has no `isa`.
+    """
+    if isinstance(candidates, range):
+        candidates = torch.arange(candidates.start, candidates.stop, candidates.step)
+    z = torch.empty(len(candidates), dim)
+    native().noise(z, seed, candidates.long().contiguous(), step, isa)
+    return z
+
+
+# Defined on a Library, not by torch.library.custom_op: that one imports torch._dynamo on its first call, which
+# takes seconds.
+_LIBRARY = torch.library.Library("diffhpo", "DEF")
+_LIBRARY.define(
+    "denoise(Tensor packed, Tensor step_conditioning, Tensor job_conditioning, Tensor coefficients, Tensor keys, "
+    "Tensor counts, Tensor seeds, Tensor first_candidates, SymInt candidates, SymInt dim, float guidance, "
+    "bool clip, str isa, int threads) -> Tensor"
+)
+
+
+def _denoise(
+    packed: Tensor,
+    step_conditioning: Tensor,
+    job_conditioning: Tensor,
+    coefficients: Tensor,
+    keys: Tensor,
+    counts: Tensor,
+    seeds: Tensor,
+    first_candidates: Tensor,
+    candidates: int,
+    dim: int,
+    guidance: float,
+    clip: bool,
+    isa: str,
+    threads: int,
+) -> Tensor:
+    x = torch.empty(candidates, dim, device=packed.device)
+    arguments = [packed, step_conditioning, job_conditioning, coefficients, keys]
+    arguments = [argument.detach().contiguous() for argument in arguments]
+    jobs = [argument.contiguous() for argument in (counts, seeds, first_candidates)]
+    if packed.device.type == "cuda":
+        step = _denoise_cuda(x, arguments, jobs, guidance, clip)
+    else:
+        step = native().denoise_cpu(x, *arguments, *jobs, guidance, clip, isa, threads)
+    if step >= 0:
+        raise reference.diverged(step, int(keys[1 + step]))
+    return x
+
+
+def _denoise_cuda(x: Tensor, arguments: list[Tensor], jobs: list[Tensor], guidance: float, clip: bool) -> int:
+    counts, seeds, first_candidates = jobs
+    starts = torch.cumsum(counts, 0) - counts
+    table = torch.stack([starts, seeds, first_candidates], dim=1).to(x.device)
+    none = torch.iinfo(torch.int64).max
+    status = torch.full((1,), none, dtype=torch.int64, device=x.device)
+    stream = torch.cuda.current_stream(x.device).cuda_stream
+    try:
+        native().denoise_cuda(x, status, *arguments, *jobs, table, guidance, clip, stream)
+    except RuntimeError as error:
+        raise BackendError(f"the CUDA reverse loop failed: {error}; see `diffhpo doctor`") from error
+    step = int(status)
+    return -1 if step == none else step
+
+
+def _denoise_fake(
+    packed: Tensor,
+    step_conditioning: Tensor,
+    job_conditioning: Tensor,
+    coefficients: Tensor,
+    keys: Tensor,
+    counts: Tensor,
+    seeds: Tensor,
+    first_candidates: Tensor,
+    candidates: int,
+    dim: int,
+    guidance: float,
+    clip: bool,
+    isa: str,
+    threads: int,
+) -> Tensor:
+    return packed.new_empty(candidates, dim)
+
+
+_LIBRARY.impl("denoise", _denoise, "CPU")
+_LIBRARY.impl("denoise", _denoise, "CUDA")
+torch.library.register_fake("diffhpo::denoise", _denoise_fake, lib=_LIBRARY)
+
+
+def denoise(problem: DenoiseProblem, packed: Tensor, *, isa: str = "portable", threads: int = 1) -> Tensor:
+    """The reverse loop in one native call, on the device of `packed`.
+
+    Args:
+        problem: the inputs; counts, seeds and first_candidates on the CPU, the rest where
+            `packed` is.
+        packed: `pack(problem.weights)`.
+        isa: build of the CPU kernel, one of `native_isas(runnable=True)`; of no effect on CUDA.
+        threads: threads of the CPU kernel.
+
+    Returns:
+        (N, d) float32, x_0 in the scaled space, jobs one after another.
+
+    Raises:
+        BackendError: if the module or the device is missing, or a sample stopped being finite.
+        InputError: if a shape, dtype or value does not fit.
+
+    Reference: `diffhpo.kernels.reference.denoise`.
+    """
+    native()
+    if packed.device.type == "cuda" and not cuda_built():
+        raise BackendError("this build has no CUDA kernels; reinstall where nvcc is on PATH (`diffhpo doctor`)")
+    try:
+        x: Tensor = torch.ops.diffhpo.denoise(
+            packed,
+            problem.step_conditioning,
+            problem.job_conditioning,
+            problem.coefficients,
+            problem.keys,
+            problem.counts,
+            problem.seeds,
+            problem.first_candidates,
+            int(problem.counts.sum()),
+            problem.weights.input_weight.shape[1],
+            problem.guidance,
+            problem.clip,
+            isa,
+            threads,
+        )
+    except InputError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the reverse loop refused its input: {error}") from error
+    return x

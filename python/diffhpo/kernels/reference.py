@@ -22,7 +22,7 @@ _WEYL = (0x9E3779B9, 0xBB67AE85)
 
 # float32 constants of the normals, lowest power first; csrc/philox.h holds the same bits.
 # (log(1 + f) - f + f^2 / 2) / f^3 for 1 + f in [sqrt(1/2), sqrt(2)): relative error of the log 2^-27.
-_LOG = ("0x1.555554p-2", "-0x1.000226p-2", "0x1.99a008p-3", "-0x1.547244p-3")
+_LOG: tuple[str, ...] = ("0x1.555554p-2", "-0x1.000226p-2", "0x1.99a008p-3", "-0x1.547244p-3")
 _LOG += ("0x1.22da1ep-3", "-0x1.0d8542p-3", "0x1.055b68p-3", "-0x1.38b57cp-4")
 # (sin(a) - a) / a^3 and (cos(a) - 1 + a^2 / 2) / a^4 in a^2, for |a| <= pi / 4.
 _SIN = ("-0x1.555546p-3", "0x1.110760p-7", "-0x1.994edcp-13")
@@ -83,7 +83,9 @@ def normal_pair(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     f2 = f * f
     log = (f2 * f) * _polynomial(_LOG, f) + exponent * _LN2_LOW
     log = ((log - f2 * 0.5) + f) + exponent * _LN2_HIGH
-    radius = (log * -2.0).sqrt()
+    # torch's float32 root may come from a library that does not round it correctly. Through float64 it does:
+    # no root of a float32 lies so near the middle of two float32 that a float64 error could cross it.
+    radius = (log * -2.0).double().sqrt().float()
 
     shifted = second + 0x20000000
     quadrant = (shifted >> 30) & 3

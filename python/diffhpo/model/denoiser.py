@@ -13,8 +13,8 @@ from torch import Tensor
 from diffhpo.errors import InputError
 from diffhpo.kernels import reference
 from diffhpo.kernels.executors import choose_executor
-from diffhpo.model.packed_network import PackedNetwork, coefficient_rows, step_keys
 from diffhpo.model.network import NO_FLAG, Network
+from diffhpo.model.packed_network import PackedNetwork, coefficient_rows, step_keys
 from diffhpo.model.run_context import Context, RunContext, embed_context
 from diffhpo.model.schedule import NoiseSchedule, ReverseCoefficients
 from diffhpo.model.transformer import Transformer
@@ -119,7 +119,7 @@ class Denoiser:
         counts: Sequence[int],
         *,
         seeds: Sequence[int],
-        improve: bool | None | Sequence[bool | None] = True,
+        improve: bool | Sequence[bool | None] | None = True,
         steps: int | Sequence[int] = 1000,
         executor: str = "auto",
         method: str = "ddpm",

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// The reverse loop on the CPU: a scheduler over tiles of candidates, and the tile's kernel, built once per ISA.
+#pragma once
+
+#include <cstdint>
+
+#include "denoise.h"
+
+namespace diffhpo {
+
+enum class Isa;
+
+// Candidates of one job that stay in cache through all steps.
+struct Tile {
+  int64_t job;
+  int64_t first;  // within the job
+  int64_t row;    // of x, where the first candidate goes
+  int rows;       // at most kTileRows
+};
+
+// Asked once per step; true ends the loop early.
+struct StopSignal {
+  bool (*stopped)(void* state);
+  void* state;
+};
+
+// `scratch` is divided by scratch.h. Returns the index of the first step with a value that is not finite, or kNotDiverged.
+using DenoiseTile = int64_t (*)(const DenoiseProblem&, const Tile&, float* scratch, StopSignal);
+// z [count, dim] of candidates [count] at one step key.
+using FillNoise = void (*)(uint64_t seed, const int64_t* candidates, int64_t count, uint32_t key, int64_t dim,
+                           float* z);
+
+#define DIFFHPO_DECLARE_KERNELS(isa)                                                          \
+  namespace isa {                                                                             \
+  int64_t denoise_tile(const DenoiseProblem&, const Tile&, float* scratch, StopSignal);       \
+  void fill_noise(uint64_t seed, const int64_t* candidates, int64_t count, uint32_t key,      \
+                  int64_t dim, float* z);                                                     \
+  }
+DIFFHPO_DECLARE_KERNELS(portable)
+DIFFHPO_DECLARE_KERNELS(avx2)
+DIFFHPO_DECLARE_KERNELS(avx512)
+#undef DIFFHPO_DECLARE_KERNELS
+
+// Runs all tiles on `threads` threads, the caller's among them. `interrupted` is asked by the caller's thread
+// about 50 times a second; when it says true the loop ends and x is unfinished.
+// Returns the first diverged step of any candidate, or kNotDiverged.
+int64_t denoise_cpu(const DenoiseProblem& problem, Isa isa, int threads, StopSignal interrupted);
+
+void fill_noise(Isa isa, uint64_t seed, const int64_t* candidates, int64_t count, uint32_t key, int64_t dim, float* z);
+
+}  // namespace diffhpo

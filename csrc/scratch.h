@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// The working memory of one thread of the CPU reverse loop.
+#pragma once
+
+#include <cstdint>
+
+#include "network_layout.h"
+
+namespace diffhpo {
+
+constexpr int kTileRows = 96;
+
+DIFFHPO_INLINE int64_t noise_groups(int64_t dim) { return (dim + 3) / 4; }
+
+// Rows are padded to whole vectors of any ISA. The floats have to be zero before the first use: padding is
+// computed with, though never read as a result, and must be finite.
+struct Scratch {
+  float* x;             // [kTileRows, padded(d)]
+  float* eps;           // [2, kTileRows, padded(d)]
+  float* hidden;        // [kTileRows, padded(W)]
+  float* expanded;      // [kTileRows, padded(2W)]
+  float* conditioning;  // [padded(2W)]
+  float* noise;         // [kTileRows, 4 groups] and two vectors more, which may be read
+  uint32_t* group;      // [kTileRows, groups] and a vector more, as the next two: counters of the noise
+  uint32_t* low;
+  uint32_t* high;
+  int64_t size;  // in floats, a multiple of 16
+};
+
+// `base`, aligned to 64 bytes, may be null: then only the size is of use.
+DIFFHPO_INLINE Scratch divide_scratch(float* base, const NetworkLayout& layout) {
+  const int64_t counters = kTileRows * noise_groups(layout.dim) + 16;
+  const int64_t sizes[] = {kTileRows * padded(layout.dim),
+                           2 * kTileRows * padded(layout.dim),
+                           kTileRows * padded(layout.width),
+                           kTileRows * padded(2 * layout.width),
+                           padded(2 * layout.width),
+                           4 * counters + kPanel,
+                           counters,
+                           counters,
+                           counters};
+  float* parts[9] = {};
+  int64_t at = 0;
+  for (int i = 0; i < 9; ++i) {
+    if (base != nullptr) parts[i] = base + at;
+    at += (sizes[i] + 15) / 16 * 16;
+  }
+  return {parts[0],
+          parts[1],
+          parts[2],
+          parts[3],
+          parts[4],
+          parts[5],
+          reinterpret_cast<uint32_t*>(parts[6]),
+          reinterpret_cast<uint32_t*>(parts[7]),
+          reinterpret_cast<uint32_t*>(parts[8]),
+          at};
+}
+
+}  // namespace diffhpo
