@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +64,20 @@ def _digest(history: History, size: int) -> bytes:
     return hashlib.sha256(history.x[:size].tobytes() + history.y[:size].tobytes()).digest()
 
 
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """One torch thread inside: sums are then taken in one order, whatever the caller's setting.
+
+    The networks are too small to gain from more; the reverse loop has its own threads.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class HistoryPolicy:
     """Trains the diffusion model on H, samples with I = 1, ranks the samples, returns the best.
 
@@ -91,6 +107,7 @@ class HistoryPolicy:
         self.executor = executor
         self._trained: _TrainedModel | None = None
 
+    @_one_torch_thread()
     def suggest(self, history: History, count: int = 1, *, snap: Snap | None = None) -> Array:
         """The next configurations, as `Policy.suggest`.
 
@@ -115,6 +132,7 @@ class HistoryPolicy:
             return samples[:count]
         return samples[self._rank(history, samples, count)]
 
+    @_one_torch_thread()
     def choose(self, history: History, pool: Array) -> int:
         """The next of the pending configurations, as `Policy.choose`.
 
