@@ -19,6 +19,7 @@ from diffhpo.hpob.protocol import evaluate_discrete
 from diffhpo.study.grid import Cell, Grid, method_seed
 from diffhpo.study.journal import read_runs
 from diffhpo.study.methods import create
+from diffhpo.study.report import TIMING_HEADING, build_report, write_report
 from diffhpo.study.runner import run_study
 from diffhpo.study.selection import build_grid
 
@@ -197,6 +198,17 @@ def journal_size(directory: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
+def report_of(directory: Path) -> dict[str, bytes]:
+    """Every file of the report but times."""
+    report = build_report([directory], allow_missing=True)
+    files = {path.name: path.read_bytes() for path in write_report(report, directory / "report", svg=True)}
+    for timed in ("timing.json", "suggestion-time.png", "suggestion-time.svg"):
+        del files[timed]
+    text, heading, _ = files["report.md"].partition(TIMING_HEADING.encode())
+    assert heading
+    return {**files, "report.md": text}
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads the process tree from /proc")
 def test_a_killed_study_resumes_to_the_same_results(suite: str, tmp_path: Path) -> None:
     """kill -9 at random moments, again and again, until the study is through."""
@@ -230,6 +242,7 @@ def test_a_killed_study_resumes_to_the_same_results(suite: str, tmp_path: Path) 
     lines = (tmp_path / "killed" / "journal.jsonl").read_text().splitlines()
     assert len(lines) == 20  # nothing was done twice
     assert results_of(tmp_path / "killed") == results_of(tmp_path / "whole")
+    assert report_of(tmp_path / "killed") == report_of(tmp_path / "whole")
 
 
 def test_ctrl_c_keeps_finished_runs_and_says_how_to_go_on(suite: str, tmp_path: Path) -> None:

@@ -88,8 +88,8 @@ def run(
 ) -> None:
     """Run a grid of tasks, seeds and methods.
 
-    What is finished already is not done again. Exit code 0: all runs succeeded. 1: some failed (they are named, and in the journal with tracebacks). 130:
-    interrupted by Ctrl-C.
+    What is finished already is not done again. Exit code 0: all runs succeeded. 1: some failed (they are
+    named, and in the journal with tracebacks). 130: interrupted by Ctrl-C.
     """
     from diffhpo.study.selection import build_grid
 

@@ -8,18 +8,20 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
+from diffhpo import __version__
+
 #: Packages whose version can change a result.
-PACKAGES = ("diffhpo", "numpy", "torch", "botorch", "gpytorch", "optuna", "cmaes", "xgboost", "xgboost-cpu")
+PACKAGES = ("numpy", "torch", "botorch", "gpytorch", "optuna", "cmaes", "xgboost", "xgboost-cpu")
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of every package of `PACKAGES` that is installed; none of them is imported.
+    """Versions of diffhpo, of Python and of every package of `PACKAGES` that is installed; none of them is imported.
 
     Example:
-        >>> sorted(set(versions()) & {"numpy", "python"})
-        ['numpy', 'python']
+        >>> sorted(set(versions()) & {"diffhpo", "numpy", "python"})
+        ['diffhpo', 'numpy', 'python']
     """
-    found = {"python": platform.python_version()}
+    found = {"diffhpo": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)

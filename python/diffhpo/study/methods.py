@@ -70,13 +70,13 @@ METHODS: dict[str, MethodEntry] = {
     ),
     "brief": MethodEntry(
         "Diffusion (brief)",
-        "diffhpo.hpob:DiffusionHPO",
+        "diffhpo.hpob.method:DiffusionHPO",
         "the diffusion model as first described: trained on the history, one sample of 1000 steps",
         {"recipe": "brief"},
     ),
     "elite": MethodEntry(
         "Diffusion (elite)",
-        "diffhpo.hpob:DiffusionHPO",
+        "diffhpo.hpob.method:DiffusionHPO",
         "the diffusion model's default recipe: many candidates, ranked by a predictive model",
         {"recipe": "elite"},
     ),

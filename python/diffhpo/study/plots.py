@@ -221,8 +221,8 @@ def _log_regret(panel: Axes, mean: Array, low: Array | None = None) -> None:
     bottom = 0.8 * float(positive.min()) if positive.size else 1e-3
     if low is not None and (low > 0).any():
         bottom = max(bottom / 3, min(bottom, float(low[low > 0].min())))
+    panel.set_ylim(bottom, 1.3 * float(mean.max()) if positive.size else 1.0)  # first: no autoscale to zeros
     panel.set_yscale("log", nonpositive="clip")
-    panel.set_ylim(bottom, 1.3 * float(mean.max()) if positive.size else 1.0)
     panel.yaxis.set_major_locator(LogLocator(subs=_ticks(panel.get_ylim())))
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     panel.yaxis.set_minor_locator(NullLocator())
