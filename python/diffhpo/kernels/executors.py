@@ -101,7 +101,7 @@ def choose_executor(name: str, *, device: torch.device, cross_attention: bool) -
     if (name == "cuda") != (device.type == "cuda") or device.type not in ("cpu", "cuda"):
         target = "cuda" if name == "cuda" else "cpu"
         if name not in missing:
-            raise InputError(f"executor={name!r}, the network is on {device}; move it: network.to({target!r})")
+            raise InputError(f"executor={name!r}, the network is on {device}; use network.to({target!r})")
     if name == "cpu":
         name = _best_cpu()
     if name in missing:

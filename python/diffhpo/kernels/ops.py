@@ -97,13 +97,13 @@ def noise(seed: int, candidates: range | Tensor, step: int, dim: int, *, isa: st
     return z
 
 
-# Defined on a Library, not by torch.library.custom_op: that one imports torch._dynamo on its first call, which
-# takes seconds.
+# Defined on a Library, not by torch.library.custom_op: that one imports torch._dynamo on its first call,
+# which takes seconds.
 _LIBRARY = torch.library.Library("diffhpo", "DEF")
 _LIBRARY.define(
-    "denoise(Tensor packed, Tensor step_conditioning, Tensor job_conditioning, Tensor coefficients, Tensor keys, "
-    "Tensor counts, Tensor seeds, Tensor first_candidates, SymInt candidates, SymInt dim, float guidance, "
-    "bool clip, str isa, int threads) -> Tensor"
+    "denoise(Tensor packed, Tensor step_conditioning, Tensor job_conditioning, Tensor coefficients, "
+    "Tensor keys, Tensor counts, Tensor seeds, Tensor first_candidates, SymInt candidates, SymInt dim, "
+    "float guidance, bool clip, str isa, int threads) -> Tensor"
 )
 
 
@@ -196,7 +196,7 @@ def denoise(problem: DenoiseProblem, packed: Tensor, *, isa: str = "portable", t
     """
     native()
     if packed.device.type == "cuda" and not cuda_built():
-        raise BackendError("this build has no CUDA kernels; reinstall where nvcc is on PATH (`diffhpo doctor`)")
+        raise BackendError("this build has no CUDA kernels; see `diffhpo doctor`")
     try:
         x: Tensor = torch.ops.diffhpo.denoise(
             packed,

@@ -91,7 +91,7 @@ def _encode(batch: ContextBatch, transformer: Transformer | None) -> ContextEmbe
     if transformer is None:
         raise InputError("context is made of trials; construct Denoiser(..., transformer=...) to embed them")
     if batch.x.ndim != 3 or batch.x.shape[-1] != transformer.dim:
-        raise InputError(f"context x has shape {tuple(batch.x.shape)}; the transformer's dim is {transformer.dim}")
+        raise InputError(f"context x has shape {tuple(batch.x.shape)}; transformer: d={transformer.dim}")
     device = transformer.anchor.device
     batch = ContextBatch(batch.x.to(device), batch.y.to(device), batch.mask.to(device))
     embedding: ContextEmbedding = transformer(batch)
