@@ -91,8 +91,10 @@ def test_bad_space_files_are_named(tmp_path, content, error, message):
 
 
 def test_configurations_are_written_as_they_are_read(tmp_path):
-    write_configurations(tmp_path / "next.csv", [{"lr": 0.1, "kind": "a"}, {"lr": 0.2, "kind": "b"}])
+    write_configurations(
+        tmp_path / "next.csv", ["lr", "kind"], [{"lr": 0.1, "kind": "a"}, {"lr": 0.2, "kind": "b"}]
+    )
     with open(tmp_path / "next.csv", newline="") as file:
         assert list(csv.DictReader(file)) == [{"lr": "0.1", "kind": "a"}, {"lr": "0.2", "kind": "b"}]
     with pytest.raises(DataError, match="could not be written"):
-        write_configurations(tmp_path / "no" / "next.csv", [])
+        write_configurations(tmp_path / "no" / "next.csv", [], [])

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -111,3 +113,65 @@ def info(cache_dir: CacheDirectory = None) -> None:
         typer.echo(f"{part.name}: {state}\n  in {part.path}\n  archive sha256 {part.sha256}")
         for mirror in part.mirrors:
             typer.echo(f"  from {mirror}")
+
+
+@app.command(epilog="Example: diffhpo suggest --history trials.csv --n 8 --space space.json --out next.csv")
+def suggest(
+    history: Annotated[
+        Path, typer.Option(help="CSV of the trials: a column per parameter and one for the objective.")
+    ],
+    n: Annotated[int, typer.Option(help="How many configurations.")] = 1,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            help="The objective's column; an empty cell is a failed trial.", show_default="the last"
+        ),
+    ] = None,
+    space: Annotated[
+        Path | None,
+        typer.Option(
+            help='JSON of the ranges: {"lr": {"type": "float", "low": 1e-4, "high": 1, "log": true}, ...}.',
+            show_default="the ranges seen in the history",
+        ),
+    ] = None,
+    minimize: Annotated[bool, typer.Option("--minimize", help="Smaller objectives are better.")] = False,
+    seed: Annotated[int, typer.Option(help="The same seed and history give the same suggestions.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="CSV to write.", show_default="standard output")] = None,
+) -> None:
+    """Propose the next configurations for the trials of a CSV file."""
+    from diffhpo.optimizer import Optimizer
+    from diffhpo.trial_table import infer_space, read_space_file, read_trial_table, write_configurations
+
+    table = read_trial_table(history, objective)
+    if space is None:
+        searched = infer_space(table)
+        typer.echo("no --space was given; searching the ranges seen in the history:", err=True)
+        for name, parameter in searched.parameters.items():
+            typer.echo(f"  {name}: {parameter}", err=True)
+    else:
+        searched = read_space_file(space)
+    optimizer = Optimizer(searched, seed=seed, direction="minimize" if minimize else "maximize")
+    for configuration, value in zip(table.configurations(), table.objective, strict=True):
+        optimizer.tell(configuration, value, failed=value is None)
+    suggestions = [suggestion.parameters for suggestion in optimizer.ask(n)]
+    write_configurations(sys.stdout if out is None else out, list(searched.parameters), suggestions)
+
+
+@app.command(epilog="Example: diffhpo doctor --json")
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell versions, the executor that is chosen and why, threads, GPU and cache."""
+    from diffhpo.doctor import examine
+
+    facts = examine()
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    for topic, value in facts.items():
+        if not isinstance(value, dict):
+            typer.echo(f"{topic}: {value}")
+            continue
+        typer.echo(f"{topic}:")
+        for name, fact in value.items():
+            typer.echo(f"  {name}: {'not there' if fact is None else fact}")

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from diffhpo.errors import DataError, SpaceError
 from diffhpo.space import Categorical, Float, Int, Parameter, Space
@@ -162,16 +162,21 @@ def _parameter(entry: Any) -> Parameter:
     return makers[entry["type"]](**fields)
 
 
-def write_configurations(path: str | os.PathLike[str], configurations: Sequence[Mapping[str, Any]]) -> None:
-    """Write configurations as CSV, a column per parameter.
+def write_configurations(
+    target: str | os.PathLike[str] | TextIO, names: Sequence[str], configurations: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write configurations as CSV, a column per name, to a file or an open stream.
 
     Raises:
         DataError: if the file cannot be written.
     """
     try:
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(configurations[0]) if configurations else [])
-            writer.writeheader()
-            writer.writerows(configurations)
+        if isinstance(target, (str, os.PathLike)):
+            with open(target, "w", newline="", encoding="utf-8") as file:
+                write_configurations(file, names, configurations)
+            return
+        writer = csv.DictWriter(target, fieldnames=names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(configurations)
     except OSError as error:
-        raise DataError(f"{path} could not be written: {error}") from error
+        raise DataError(f"{target} could not be written: {error}") from error
