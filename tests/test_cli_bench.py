@@ -83,19 +83,19 @@ def test_a_study_from_run_to_report(place: Path) -> None:
     assert "diffhpo bench report runs/a" in done.stdout
     again = call(*RUN, "--methods", "own:Uniform", "--out", "runs/a", "--no-progress")
     assert "0 new runs, 4 kept, 0 failed" in again.stdout
-    done = call("bench", "report", "runs/a", "--trials", "1,5", "--svg")
+    done = call("bench", "report", "runs/a", "--trials", "1,5")
     assert done.exit_code == 0, done.output
     assert "regret @1" in done.stdout
     assert "Uniform" in done.stdout
     report = place / "runs" / "a" / "report"
     names = {path.name for path in report.iterdir()}
-    assert {"report.md", "report.json", "timing.json", "rank-and-regret.png", "rank-and-regret.svg"} <= names
+    assert {"report.md", "report.json", "timing.json", "rank-and-regret.png"} <= names
     results = json.loads((report / "results" / "own-Uniform.json").read_text())
     assert len(results["s"]["t1"]["test0"]) == 6
     (place / "Theirs.json").write_text(json.dumps(results))
-    done = call("bench", "report", "runs/a", "--with", "Theirs.json", "--to", "elsewhere")
+    done = call("bench", "report", "runs/a", "--with", "Theirs.json", "--to", "elsewhere", "--svg")
     assert "Theirs" in done.stdout
-    assert (place / "elsewhere" / "report.md").is_file()
+    assert (place / "elsewhere" / "rank-and-regret.svg").is_file()
 
 
 def test_failed_runs_give_code_1_and_their_names(place: Path) -> None:
@@ -118,7 +118,7 @@ def test_failed_runs_give_code_1_and_their_names(place: Path) -> None:
         ([*RUN, "--out", "x", "--methods", "gpp"], "method is 'gpp'; accepted: random, gp"),
         ([*RUN, "--out", "x", "--protocol", "both"], "accepted: continuous, discrete"),
         ([*RUN, "--out", "x", "--spaces", "q"], "space 'q' is not in the suite; accepted: s"),
-        ([*RUN, "--out", "x", "--tasks", "q"], "task 'q' is not in the suite's chosen spaces; accepted: s/t1"),
+        ([*RUN, "--out", "x", "--tasks", "q"], "task 'q' is not in the suite's"),
         ([*RUN, "--out", "x", "--seeds", "3"], "seeds is 3; 1 to 2 are accepted"),
         ([*RUN, "--out", "x", "--seeds", "test0,test7"], "seed 'test7'"),
         ([*RUN, "--out", "x", "--trials", "0"], "trials is 0"),

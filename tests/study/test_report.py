@@ -111,12 +111,12 @@ def test_order_and_times_of_the_journal_change_the_timing_alone(tmp_path: Path) 
     first = build_report([write_run(tmp_path / "first")])
     cells = GRID.cells()[::-1]
     second = build_report([write_run(tmp_path / "second", cells=cells, suggest_seconds=[9.0] * 12)])
-    write_report(first, tmp_path / "a", svg=True)
-    write_report(second, tmp_path / "b", svg=True)
+    write_report(first, tmp_path / "a")
+    write_report(second, tmp_path / "b")
     a, b = files_of(tmp_path / "a"), files_of(tmp_path / "b")
     assert set(a) == set(b)
     differing = {name for name in a if a[name] != b[name]}
-    assert differing == {"timing.json", "suggestion-time.png", "suggestion-time.svg", "report.md"}
+    assert differing == {"timing.json", "suggestion-time.png", "report.md"}
     assert a["report.md"].partition(b"## Timing")[0] == b["report.md"].partition(b"## Timing")[0]
     assert json.loads(b["timing.json"])["methods"]["gp"]["suggestion_ms"]["median"] == 9000
 

@@ -201,9 +201,10 @@ def journal_size(directory: Path) -> int:
 def report_of(directory: Path) -> dict[str, bytes]:
     """Every file of the report but times."""
     report = build_report([directory], allow_missing=True)
-    files = {path.name: path.read_bytes() for path in write_report(report, directory / "report", svg=True)}
-    for timed in ("timing.json", "suggestion-time.png", "suggestion-time.svg"):
-        del files[timed]
+    files = {
+        path.name: path.read_bytes() for path in write_report(report, directory / "report", figures=False)
+    }
+    del files["timing.json"]
     text, heading, _ = files["report.md"].partition(TIMING_HEADING.encode())
     assert heading
     return {**files, "report.md": text}

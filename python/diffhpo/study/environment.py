@@ -15,7 +15,7 @@ PACKAGES = ("numpy", "torch", "botorch", "gpytorch", "optuna", "cmaes", "xgboost
 
 
 def versions() -> dict[str, str]:
-    """Versions of diffhpo, of Python and of every package of `PACKAGES` that is installed; none of them is imported.
+    """Versions of diffhpo, Python and the installed ones of `PACKAGES`, none of which is imported.
 
     Example:
         >>> sorted(set(versions()) & {"diffhpo", "numpy", "python"})

@@ -61,8 +61,8 @@ METHODS: dict[str, MethodEntry] = {
         "diffhpo.baselines:DeepGaussianProcess",
         "deep-kernel Gaussian process: a Gaussian process on features that a network learns",
     ),
-    "tpe": MethodEntry("TPE", "diffhpo.baselines:TPE", "tree-structured Parzen estimator of Optuna"),
-    "cma-es": MethodEntry("CMA-ES", "diffhpo.baselines:CMAES", "covariance matrix adaptation, from Optuna"),
+    "tpe": MethodEntry("TPE", "diffhpo.baselines:OptunaTPE", "Optuna's tree-structured Parzen estimator"),
+    "cma-es": MethodEntry("CMA-ES", "diffhpo.baselines:OptunaCMAES", "Optuna's covariance matrix adaptation"),
     "elites": MethodEntry(
         "Elites",
         "diffhpo.baselines:JitteredElites",

@@ -18,7 +18,7 @@ from diffhpo.errors import InputError, RunError
 from diffhpo.study import worker
 from diffhpo.study.environment import cores, machine, versions
 from diffhpo.study.grid import Cell, Grid, method_seed
-from diffhpo.study.journal import Journal, Record
+from diffhpo.study.journal import Journal, Record, read_runs
 from diffhpo.study.methods import entry
 
 
@@ -87,8 +87,9 @@ def run_study(
                         bar.set_postfix_str(f"{record['method']} on {record['task']}", refresh=False)
                         bar.update()
             except KeyboardInterrupt:
+                _, kept = read_runs(Path(directory))  # the interrupt may have come just after a write
                 raise KeyboardInterrupt(
-                    f"{sum(cell in journal.runs for cell in cells)} of {len(cells)} runs are finished and "
+                    f"{sum(cell in kept for cell in cells)} of {len(cells)} runs are finished and "
                     f"kept in {directory}; give the same command again to go on"
                 ) from None
         failed = tuple(journal.runs[cell] for cell in cells if journal.runs[cell]["error"])
