@@ -267,6 +267,8 @@ def test_a_server_that_mishandles_ranges_is_left(
     offer(monkeypatch, server, way)
     with pytest.raises(DataError, match=reason):
         fetch.fetch("hpob-data", tmp_path, progress=False)
+    # Told that its range does not exist, the part cannot be a beginning of the file.
+    assert (downloads / "hpob-data.zip.part").exists() == (way == "other-range")
     offer(monkeypatch, server, way, "good")
     fetch.fetch("hpob-data", tmp_path, progress=False)
     assert fetch.verify(tmp_path, "hpob-data")
@@ -367,6 +369,9 @@ def test_changed_and_missing_files_are_found_and_fetch_repairs_what_is_missing(
     file.unlink()
     with pytest.raises(DataError, match=r"bo-initializations\.json is missing"):
         fetch.verify(tmp_path)
+    assert not fetch.info(tmp_path)[0].complete
+    fetch.fetch(cache_dir=tmp_path, progress=False)
+    os.truncate(root / "hpob-data" / "big.json", 1000)
     assert not fetch.info(tmp_path)[0].complete
     fetch.fetch(cache_dir=tmp_path, progress=False)
     assert fetch.verify(tmp_path)

@@ -98,7 +98,7 @@ def read_results(path: str | Path, *, warn_falling: bool = True) -> Results:
     path = Path(path)
     file = find_file(path)
     if file is None:
-        raise DataError(f"{path} is missing; give the path of a results file {{space: {{task: {{seed: []}}}}}}")
+        raise DataError(f"{path} is missing; give the path of a file {{space: {{task: {{seed: [...]}}}}}}")
     return check_results(read_json(file), str(file), warn_falling=warn_falling)
 
 
