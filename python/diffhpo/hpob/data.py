@@ -52,6 +52,14 @@ class Benchmark:
 
     Raises:
         DataError: if a directory or file is missing; later, on first use, if a file is damaged.
+
+    Example:
+        >>> from diffhpo.hpob import suite
+        >>> benchmark = Benchmark(suite.root())
+        >>> space = benchmark.spaces()[0]
+        >>> task = benchmark.task(space, benchmark.tasks(space)[0])
+        >>> len(task.initial("test0"))
+        5
     """
 
     def __init__(

@@ -99,6 +99,15 @@ def evaluate_discrete(
         InputError: if `n_trials` is negative or more than there are rows, or the method returns something
             else than a row number of `X_pen`. The handler would take a negative number, from the end.
         DataError: if the task has no such initial design.
+
+    Example:
+        >>> class Last:
+        ...     def observe_and_suggest(self, X_obs, y_obs, X_pen=None):
+        ...         return len(X_pen) - 1
+        >>> rows = [[i / 8] for i in range(9)]
+        >>> task = Task("demo", "line", rows, range(9), initial={"test0": [0, 1, 2, 3, 4]})
+        >>> evaluate_discrete(Last(), task, "test0", 2).incumbents
+        [0.5, 1.0, 1.0]
     """
     evaluated = task.initial(seed)
     _check_trials(n_trials)

@@ -38,6 +38,12 @@ class Task:
 
     Raises:
         DataError: if the table is ragged, empty, not numeric or not finite.
+
+    Example:
+        >>> rows = [[i / 9] for i in range(10)]
+        >>> task = Task("demo", "line", rows, range(10), initial={"test0": [0, 1, 2, 3, 4]})
+        >>> task.dim, len(task), task.initial("test0")
+        (1, 10, [0, 1, 2, 3, 4])
     """
 
     def __init__(
