@@ -13,6 +13,7 @@ from diffhpo.errors import InputError
 from diffhpo.study import plots
 from diffhpo.study.aligned_runs import AlignedRuns, align
 from diffhpo.study.comparison import Comparison, compare
+from diffhpo.study.figure import save
 from diffhpo.study.methods import METHODS
 from diffhpo.study.stats import average_rank, mean_normalised_regret
 from diffhpo.study.style import styles_of
@@ -79,6 +80,19 @@ def test_regret_per_space_draws_every_space(runs: AlignedRuns) -> None:
             np.testing.assert_array_equal(line.get_ydata(), regret.per_space[space][row])
 
 
+def test_regret_per_task_draws_every_task(runs: AlignedRuns) -> None:
+    panels = plots.regret_per_task(runs).axes
+    assert [panel.get_title() for panel in panels if panel.axison] == [
+        f"{space}/{task}" for space in ("s1", "s2") for task in "abc"
+    ]
+    for panel in panels[:6]:
+        space, task = panel.get_title().split("/")
+        members = [index for index, run in enumerate(runs.runs) if run[:2] == (space, task)]
+        assert len(members) == 2
+        for row, line in enumerate(panel.get_lines()):
+            np.testing.assert_allclose(line.get_ydata(), runs.regret[row, members].mean(axis=0), rtol=1e-12)
+
+
 def test_suggestion_time_draws_median_and_quartiles() -> None:
     seconds = np.array([[0.1, 1.0], [0.2, 2.0], [0.4, 8.0]])
     (panel,) = plots.suggestion_time({"gp": seconds}).axes
@@ -134,7 +148,7 @@ def test_curves_that_reach_zero_or_have_no_interval_can_be_drawn(tmp_path: Path)
             "a.png": plots.rank_and_regret(rank, regret),
             "b.svg": plots.regret_per_space(regret),
         }.items():
-            plots.save(figure, tmp_path / name)
+            save(figure, tmp_path / name)
             assert (tmp_path / name).stat().st_size > 1000
 
 
@@ -142,7 +156,7 @@ def test_equal_figures_are_equal_files(runs: AlignedRuns, tmp_path: Path) -> Non
     regret = mean_normalised_regret(runs)
     for kind in ("png", "svg"):
         for name in ("first", "second"):
-            plots.save(plots.regret_per_space(regret), tmp_path / f"{name}.{kind}", dots_per_inch=50)
+            save(plots.regret_per_space(regret), tmp_path / f"{name}.{kind}", dots_per_inch=50)
         assert (tmp_path / f"first.{kind}").read_bytes() == (tmp_path / f"second.{kind}").read_bytes()
 
 

@@ -212,7 +212,7 @@ def test_one_method_on_one_task_is_reported_without_tests(tmp_path: Path) -> Non
     report = build_report([write_run(tmp_path / "run", grid)])
     files = {path.name for path in write_report(report, tmp_path / "report")}
     assert "critical-difference.png" not in files
-    assert {"rank-and-regret.png", "regret-per-space.png", "suggestion-time.png"} <= files
+    assert {"rank-and-regret.png", "regret-per-task.png", "suggestion-time.png"} <= files
     summary = json.loads((tmp_path / "report" / "report.json").read_text())
     assert summary["methods"]["gp"]["mean_normalised_regret"]["low"] == [None] * 13
 

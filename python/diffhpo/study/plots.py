@@ -4,25 +4,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from diffhpo.errors import DependencyError, InputError
+from diffhpo.study.aligned_runs import AlignedRuns
 from diffhpo.study.comparison import Comparison
-from diffhpo.study.stats import Curves
+from diffhpo.study.figure import Array, draw_line, figure_look, legend_below, log_regret_axis
+from diffhpo.study.stats import Curves, task_means
 from diffhpo.study.style import Style, styles_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-Array = NDArray[np.float64]
-Arguments = ParamSpec("Arguments")
 
 #: Level of the tests in the critical-difference diagram.
 ALPHA = 0.05
@@ -30,38 +27,10 @@ ALPHA = 0.05
 #: Inches; at 150 dots an inch the two panels are 1500 pixels wide, twice what a README shows.
 WIDTH = 10.0
 
-_LOOK: dict[Any, Any] = {
-    "font.size": 11,
-    "axes.titlesize": 12,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#E4E4E4",
-    "grid.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "svg.hashsalt": "diffhpo",  # the same figure is the same file
-}
-
 _TRIALS = "trials after the initial evaluations"
 
 
-def _figure(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
-    """Gives a drawing function the look that all figures share, and a clear error without matplotlib."""
-
-    @wraps(draw)
-    def drawn(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
-        try:
-            import matplotlib
-        except ImportError as error:
-            raise DependencyError('figures need matplotlib: pip install "diffhpo[bench]"') from error
-        with matplotlib.rc_context(_LOOK):
-            return draw(*args, **kwargs)
-
-    return drawn
-
-
-@_figure
+@figure_look
 def rank_and_regret(rank: Curves, regret: Curves, *, bands: bool = True) -> Figure:
     """HPO-B's two panels: average rank (linear) and mean normalised regret (logarithmic) at every trial.
 
@@ -77,43 +46,58 @@ def rank_and_regret(rank: Curves, regret: Curves, *, bands: bool = True) -> Figu
     _curves(left, rank, styles, bands)
     left.set(ylabel="average rank (1 is best)", ylim=(0.8, len(rank.methods) + 0.2))
     _curves(right, regret, styles, bands)
-    _log_regret(right, regret.mean, regret.low if bands else None)
+    log_regret_axis(right, regret.mean, regret.low if bands else None)
     right.set_ylabel("mean normalised regret")
-    _legend(figure, left)
+    legend_below(figure, left)
     return figure
 
 
-@_figure
+@figure_look
 def regret_per_space(regret: Curves) -> Figure:
     """Mean normalised regret within each search space, one panel a space, logarithmic."""
+    counts = Counter(space for space, _ in regret.tasks)
+    titles = {
+        space: f"{space} ({counts[space]} task{'s' * (counts[space] > 1)})" for space in regret.per_space
+    }
+    return _regret_grid(regret.methods, {titles[space]: values for space, values in regret.per_space.items()})
+
+
+@figure_look
+def regret_per_task(runs: AlignedRuns) -> Figure:
+    """Normalised regret on each task, the mean over its seeds, one panel a task, logarithmic."""
+    tasks, task_of_run = runs.tasks()
+    means = task_means(runs.regret, task_of_run)
+    several = len({space for space, _ in tasks}) > 1
+    titles = ["/".join(task) if several else task[1] for task in tasks]
+    return _regret_grid(runs.methods, {title: means[:, index] for index, title in enumerate(titles)})
+
+
+def _regret_grid(methods: Sequence[str], panels: Mapping[str, Array]) -> Figure:
+    """Panels of curves: title -> (M, T) regret of each method at each trial."""
     from matplotlib.figure import Figure
 
-    styles = styles_of(regret.methods)
-    spaces = list(regret.per_space)
-    columns = min(4, len(spaces))
-    rows = math.ceil(len(spaces) / columns)
+    styles = styles_of(methods)
+    columns = min(4, len(panels))
+    rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(max(WIDTH * columns / 4, 5.0), 2.5 * rows + 1.0), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False, sharex=True)
-    for index, panel in enumerate(panels.flat):
-        if index >= len(spaces):
-            panel.set_axis_off()
-            continue
-        space = spaces[index]
-        for method, values in zip(regret.methods, regret.per_space[space], strict=True):
-            _line(panel, values, styles[method])
-        _log_regret(panel, regret.per_space[space])
-        count = sum(name == space for name, _ in regret.tasks)
-        panel.set_title(f"{space} ({count} task{'s' if count > 1 else ''})")
-        panel.set_xlim(0, regret.mean.shape[1] - 1)
-        if index + columns >= len(spaces):  # nothing below it
-            panel.tick_params(labelbottom=True)
-            panel.set_xlabel("trials")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
+    for index, (axis, (title, values)) in enumerate(zip(axes.flat, panels.items(), strict=False)):
+        for method, curve in zip(methods, values, strict=True):
+            draw_line(axis, curve, styles[method])
+        log_regret_axis(axis, values)
+        axis.set_title(title)
+        axis.set_xlim(0, values.shape[1] - 1)
+        if index + columns >= len(panels):  # nothing below it
+            axis.tick_params(labelbottom=True)
+            axis.set_xlabel("trials")
     figure.supylabel("mean normalised regret", fontsize=11)
-    _legend(figure, panels.flat[0])
+    legend_below(figure, axes.flat[0])
     return figure
 
 
-@_figure
+@figure_look
 def critical_difference_diagram(comparisons: Sequence[Comparison]) -> Figure:
     """Mean ranks over tasks, one diagram a trial; a bar joins methods that do not differ significantly.
 
@@ -164,7 +148,7 @@ def critical_difference_diagram(comparisons: Sequence[Comparison]) -> Figure:
     return figure
 
 
-@_figure
+@figure_look
 def suggestion_time(seconds: Mapping[str, Array]) -> Figure:
     """Wall-clock time of each suggestion: median over runs and the quartiles, logarithmic.
 
@@ -181,12 +165,12 @@ def suggestion_time(seconds: Mapping[str, Array]) -> Figure:
         low, median, high = np.percentile(1000 * np.asarray(values), [25, 50, 75], axis=0)
         trials = np.arange(1, len(median) + 1)
         panel.fill_between(trials, low, high, color=styles[method].colour, alpha=0.15, linewidth=0)
-        _line(panel, median, styles[method], trials)
+        draw_line(panel, median, styles[method], trials)
     panel.set_yscale("log")
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     panel.set(xlabel="trial", ylabel="time of one suggestion (ms)\nmedian and quartiles over runs")
     panel.set_xlim(1, max(np.shape(values)[1] for values in seconds.values()))
-    _legend(figure, panel)
+    legend_below(figure, panel)
     return figure
 
 
@@ -196,58 +180,6 @@ def _curves(panel: Axes, curves: Curves, styles: Mapping[str, Style], bands: boo
         if bands:
             low, high, colour = curves.low[row], curves.high[row], styles[method].colour
             panel.fill_between(trials, low, high, color=colour, alpha=0.10, linewidth=0)
-        _line(panel, curves.mean[row], styles[method], trials)
+        draw_line(panel, curves.mean[row], styles[method], trials)
     panel.set_xlabel(_TRIALS)
     panel.set_xlim(0, trials[-1])
-
-
-def _line(panel: Axes, values: Array, style: Style, trials: Array | NDArray[np.intp] | None = None) -> None:
-    panel.plot(
-        np.arange(len(values)) if trials is None else trials,
-        values,
-        color=style.colour,
-        linestyle=style.dashes,
-        linewidth=style.width,
-        label=style.label,
-        zorder=2 + style.width,  # the lines that matter most lie on top
-    )
-
-
-def _log_regret(panel: Axes, mean: Array, low: Array | None = None) -> None:
-    """A logarithmic axis with plain numbers; zero, which it cannot show, lies on its lower end."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
-    positive = mean[mean > 0]
-    bottom = 0.8 * float(positive.min()) if positive.size else 1e-3
-    if low is not None and (low > 0).any():
-        bottom = max(bottom / 3, min(bottom, float(low[low > 0].min())))
-    panel.set_ylim(bottom, 1.3 * float(mean.max()) if positive.size else 1.0)  # first: no autoscale to zeros
-    panel.set_yscale("log", nonpositive="clip")
-    panel.yaxis.set_major_locator(LogLocator(subs=_ticks(panel.get_ylim())))
-    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    panel.yaxis.set_minor_locator(NullLocator())
-
-
-def _ticks(limits: Sequence[float]) -> tuple[float, ...]:
-    """Multiples of a power of ten that give a logarithmic axis three labels or more, and not too many."""
-    decades = math.log10(limits[1] / limits[0])
-    return (1.0,) if decades > 4 else (1.0, 3.0) if decades > 2 else (1.0, 2.0, 5.0)
-
-
-def _legend(figure: Figure, panel: Axes) -> None:
-    """The legend of all panels, below them, as many entries in a row as fit."""
-    handles, labels = panel.get_legend_handles_labels()
-    columns = max(1, min(len(labels), int(figure.get_figwidth() / 2)))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=2.6)
-
-
-def save(figure: Figure, path: Path, *, dots_per_inch: int = 150) -> None:
-    """Writes a figure as the file's ending says; equal figures give equal files.
-
-    Raises:
-        OSError: if the file cannot be written.
-    """
-    import matplotlib
-
-    with matplotlib.rc_context(_LOOK):
-        figure.savefig(path, dpi=dots_per_inch, metadata={"Date": None} if path.suffix == ".svg" else None)

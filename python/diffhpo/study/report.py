@@ -189,11 +189,16 @@ def write_report(
 
 def _write_figures(report: Report, directory: Path, svg: bool) -> list[Path]:
     from diffhpo.study import plots
+    from diffhpo.study.figure import save
 
     figures = {
         "rank-and-regret": plots.rank_and_regret(report.rank, report.regret),
-        "regret-per-space": plots.regret_per_space(report.regret),
     }
+    # Where there is one space alone, its tasks tell more.
+    if len(report.regret.per_space) > 1:
+        figures["regret-per-space"] = plots.regret_per_space(report.regret)
+    else:
+        figures["regret-per-task"] = plots.regret_per_task(report.aligned)
     if report.comparisons:
         figures["critical-difference"] = plots.critical_difference_diagram(report.comparisons)
     seconds = {
@@ -209,7 +214,7 @@ def _write_figures(report: Report, directory: Path, svg: bool) -> list[Path]:
             path = directory / f"{name}.{kind}"
             try:
                 # Without a date, and with fixed ids in SVG, equal figures are equal files.
-                plots.save(figure, path, dots_per_inch=DOTS_PER_INCH)
+                save(figure, path, dots_per_inch=DOTS_PER_INCH)
             except OSError as error:
                 raise RunError(f"cannot write {path}: {error.strerror}") from error
             written.append(path)

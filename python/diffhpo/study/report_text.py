@@ -12,6 +12,7 @@ TIMING_HEADING = "## Timing"
 _CAPTIONS = {
     "rank-and-regret": "Average rank and mean normalised regret; bands are 95 % intervals over tasks",
     "regret-per-space": "Mean normalised regret within each search space",
+    "regret-per-task": "Mean normalised regret on each task",
     "critical-difference": "Critical differences",
     "suggestion-time": "Time of a suggestion",
 }

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all figures share: their look, lines, axes, legend, and how they are saved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffhpo.errors import DependencyError
+from diffhpo.study.style import Style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Array = NDArray[np.float64]
+Arguments = ParamSpec("Arguments")
+
+_LOOK: dict[Any, Any] = {
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "svg.hashsalt": "diffhpo",  # the same figure is the same file
+}
+
+
+def figure_look(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
+    """Gives a drawing function the look that all figures share, and a clear error without matplotlib."""
+
+    @wraps(draw)
+    def drawn(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
+        try:
+            import matplotlib
+        except ImportError as error:
+            raise DependencyError('figures need matplotlib: pip install "diffhpo[bench]"') from error
+        with matplotlib.rc_context(_LOOK):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def draw_line(
+    panel: Axes, values: Array, style: Style, trials: Array | NDArray[np.intp] | None = None
+) -> None:
+    panel.plot(
+        np.arange(len(values)) if trials is None else trials,
+        values,
+        color=style.colour,
+        linestyle=style.dashes,
+        linewidth=style.width,
+        label=style.label,
+        zorder=2 + style.width,  # the lines that matter most lie on top
+    )
+
+
+def log_regret_axis(panel: Axes, mean: Array, low: Array | None = None) -> None:
+    """A logarithmic axis with plain numbers; zero, which it cannot show, lies on its lower end."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    positive = mean[mean > 0]
+    bottom = 0.8 * float(positive.min()) if positive.size else 1e-3
+    if low is not None and (low > 0).any():
+        bottom = max(bottom / 3, min(bottom, float(low[low > 0].min())))
+    panel.set_ylim(bottom, 1.3 * float(mean.max()) if positive.size else 1.0)  # first: no autoscale to zeros
+    panel.set_yscale("log", nonpositive="clip")
+    panel.yaxis.set_major_locator(LogLocator(subs=_ticks(panel.get_ylim())))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    panel.yaxis.set_minor_locator(NullLocator())
+
+
+def _ticks(limits: Sequence[float]) -> tuple[float, ...]:
+    """Multiples of a power of ten that give a logarithmic axis three labels or more, and not too many."""
+    decades = math.log10(limits[1] / limits[0])
+    return (1.0,) if decades > 4 else (1.0, 3.0) if decades > 2 else (1.0, 2.0, 5.0)
+
+
+def legend_below(figure: Figure, panel: Axes) -> None:
+    """The legend of all panels, below them, as many entries in a row as fit."""
+    handles, labels = panel.get_legend_handles_labels()
+    columns = max(1, min(len(labels), int(figure.get_figwidth() / 2)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=2.6)
+
+
+def save(figure: Figure, path: Path, *, dots_per_inch: int = 150) -> None:
+    """Writes a figure as the file's ending says; equal figures give equal files.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    import matplotlib
+
+    with matplotlib.rc_context(_LOOK):
+        figure.savefig(path, dpi=dots_per_inch, metadata={"Date": None} if path.suffix == ".svg" else None)
