@@ -216,30 +216,27 @@ def test_a_killed_study_resumes_to_the_same_results(suite: str, tmp_path: Path) 
     chance = random.Random(7)
     process = start_study(suite, tmp_path / "whole")
     assert process.wait(timeout=60) == 0
-    process.communicate()
+    process.communicate(timeout=30)
     killed = 0
-    while True:
+    for attempt in range(3):
         size = journal_size(tmp_path / "killed")
         process = start_study(suite, tmp_path / "killed")
-        if killed < 4:
-            pause = chance.random()
-            if killed:  # wait for progress, so that the test ends
-                wait_until(
-                    lambda size=size, process=process: (
-                        journal_size(tmp_path / "killed") > size or process.poll() is not None
-                    )
+        if attempt:  # let it make some progress, so that it is killed at another stage
+            wait_until(
+                lambda size=size, process=process: (
+                    journal_size(tmp_path / "killed") > size or process.poll() is not None
                 )
-                pause /= 10
-            time.sleep(pause)
-            workers = children_of(process.pid)
-            process.kill()
-            killed += process.wait() == -signal.SIGKILL
-            process.communicate()
-            wait_until(lambda workers=workers: not any(is_running(worker) for worker in workers))
-        else:
-            assert process.wait(timeout=60) == 0
-            process.communicate()
-            break
+            )
+        time.sleep(chance.random() * (0.1 if attempt else 1.0))
+        workers = children_of(process.pid)
+        process.kill()
+        killed += process.wait() == -signal.SIGKILL
+        process.communicate(timeout=30)  # ends when no worker holds the pipes any more
+        wait_until(lambda workers=workers: not any(is_running(worker) for worker in workers))
+    assert killed
+    process = start_study(suite, tmp_path / "killed")
+    assert process.wait(timeout=60) == 0
+    process.communicate(timeout=30)
     lines = (tmp_path / "killed" / "journal.jsonl").read_text().splitlines()
     assert len(lines) == 20  # nothing was done twice
     assert results_of(tmp_path / "killed") == results_of(tmp_path / "whole")
@@ -282,4 +279,4 @@ def test_a_directory_in_use_stops_a_second_study(suite: str, tmp_path: Path) -> 
     with pytest.raises(RunError, match=f"in use by process {process.pid}"):
         run_study(tmp_path / "run", grid_of(suite, "Uniform"), progress=False)
     process.kill()
-    process.communicate()
+    process.communicate(timeout=30)
