@@ -23,7 +23,7 @@ struct DenoiseProblem {
   const float* weights;             // [layout.size()]
   const float* step_conditioning;   // [S, B, 2W] of the timestep, with the bias of expand
   const float* job_conditioning;    // [J, branches, B, 2W] of flag and context
-  const float* coefficients;        // [S, 5] x0_from_x, x0_from_eps, x0_weight, x_weight, sigma
+  const double* coefficients;       // [S, 5] x0_from_x, x0_from_eps, x0_weight, x_weight, sigma
   const int64_t* keys;              // [S + 1] in [0, 2^32): key of the initial noise, then of every step
   const int64_t* counts;            // [J] candidates of every job
   const int64_t* seeds;             // [J] the bits of a 64-bit seed

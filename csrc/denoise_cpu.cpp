@@ -49,9 +49,27 @@ DIFFHPO_INLINE bool all_zero(Vec v) {
   return sum == 0.0f;
 }
 
+// The coefficients of a step. Where the noise is strong x0_hat is the small difference of two products hundreds of
+// times larger, so there the factors are kept to float64's precision, as a float32 and its residue.
 struct Step {
-  float x0_from_x, x0_from_eps, x0_weight, x_weight, sigma;
+  explicit Step(const double* c)
+      : x0_from_x(static_cast<float>(c[0])),
+        x0_from_x_residue(static_cast<float>(c[0] - x0_from_x)),
+        x0_from_eps(static_cast<float>(c[1])),
+        x0_from_eps_residue(static_cast<float>(c[1] - x0_from_eps)),
+        x0_weight(static_cast<float>(c[2])),
+        x_weight(static_cast<float>(c[3])),
+        sigma(static_cast<float>(c[4])) {}
+
+  float x0_from_x, x0_from_x_residue, x0_from_eps, x0_from_eps_residue, x0_weight, x_weight, sigma;
 };
+
+DIFFHPO_INLINE Vec estimate(const Step& c, Vec x, Vec eps) {
+  const Vec product = eps * broadcast(c.x0_from_eps);
+  const Vec error = fused(eps, broadcast(c.x0_from_eps), -product);
+  const Vec residue = fused(x, broadcast(c.x0_from_x_residue), -fused(eps, broadcast(c.x0_from_eps_residue), error));
+  return fused(x, broadcast(c.x0_from_x), -product) + residue;
+}
 
 // x_t -> x_prev in place; false if a value is not finite.
 bool update(const DenoiseProblem& p, const Scratch& s, int rows, const Step& c) {
@@ -66,10 +84,10 @@ bool update(const DenoiseProblem& p, const Scratch& s, int rows, const Step& c) 
         eps = eps * broadcast(1.0f + p.guidance) - without * broadcast(p.guidance);
       }
       const Vec x = load(at);
-      Vec x0 = x * broadcast(c.x0_from_x) - eps * broadcast(c.x0_from_eps);
+      Vec x0 = estimate(c, x, eps);
       if (p.clip) x0 = at_most(at_least(x0, -1.0f), 1.0f);
-      Vec next = x0 * broadcast(c.x0_weight) + x * broadcast(c.x_weight);
-      if (c.sigma != 0.0f) next = next + load(s.noise + row * noise_stride + j) * broadcast(c.sigma);
+      Vec next = fused(x0, broadcast(c.x0_weight), x * broadcast(c.x_weight));
+      if (c.sigma != 0.0f) next = fused(load(s.noise + row * noise_stride + j), broadcast(c.sigma), next);
       check = check + (eps * 0.0f + next * 0.0f);
       store(at, next);
     }
@@ -110,16 +128,17 @@ int64_t denoise_tile(const DenoiseProblem& p, const Tile& tile, float* scratch, 
   fill_counters(s, tile.rows, groups, p.first_candidates[tile.job] + tile.first);
   draw(s.group, s.low, s.high, count, static_cast<uint32_t>(p.keys[0]), seed, s.noise);
   for (int64_t row = 0; row < tile.rows; ++row) {
-    for (int64_t j = 0; j < dim; ++j) s.x[row * stride + j] = s.noise[row * 4 * groups + j];
+    // Padding lanes run through the update as well and must not carry over from tile to tile.
+    for (int64_t j = 0; j < stride; ++j) s.x[row * stride + j] = j < dim ? s.noise[row * 4 * groups + j] : 0.0f;
   }
   for (int64_t step = 0; step < p.steps; ++step) {
     if (stop.stopped(stop.state)) return kNotDiverged;
-    const float* c = p.coefficients + 5 * step;
+    const Step c(p.coefficients + 5 * step);
     for (int64_t branch = 0; branch < p.branches; ++branch) predict(p, s, tile, step, branch);
-    if (c[4] != 0.0f) {
+    if (c.sigma != 0.0f) {
       draw(s.group, s.low, s.high, count, static_cast<uint32_t>(p.keys[1 + step]), seed, s.noise);
     }
-    if (!update(p, s, tile.rows, {c[0], c[1], c[2], c[3], c[4]})) return step;
+    if (!update(p, s, tile.rows, c)) return step;
   }
   for (int64_t row = 0; row < tile.rows; ++row) {
     for (int64_t j = 0; j < dim; ++j) p.x[(tile.row + row) * dim + j] = s.x[row * stride + j];

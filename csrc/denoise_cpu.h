@@ -24,7 +24,8 @@ struct StopSignal {
   void* state;
 };
 
-// `scratch` is divided by scratch.h. Returns the index of the first step with a value that is not finite, or kNotDiverged.
+// `scratch` is divided by scratch.h. Returns the index of the first step with a value that is not finite, or
+// kNotDiverged.
 using DenoiseTile = int64_t (*)(const DenoiseProblem&, const Tile&, float* scratch, StopSignal);
 // z [count, dim] of candidates [count] at one step key.
 using FillNoise = void (*)(uint64_t seed, const int64_t* candidates, int64_t count, uint32_t key, int64_t dim,

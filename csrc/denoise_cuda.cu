@@ -29,7 +29,7 @@ struct BlockLayout {
   bool weights;  // whether the weights fit, too
 
   DIFFHPO_INLINE int64_t x() const { return weights ? network.size() : 0; }                        // [rows, padded(d)]
-  DIFFHPO_INLINE int64_t eps() const { return x() + rows * padded(network.dim); }                  // [2, rows, padded(d)]
+  DIFFHPO_INLINE int64_t eps() const { return x() + rows * padded(network.dim); }                 // [2, rows, padded(d)]
   DIFFHPO_INLINE int64_t hidden() const { return eps() + 2 * rows * padded(network.dim); }         // [rows, padded(W)]
   DIFFHPO_INLINE int64_t expanded() const { return hidden() + rows * padded(network.width); }      // [rows, padded(2W)]
   DIFFHPO_INLINE int64_t size() const { return expanded() + rows * padded(2 * network.width); }
@@ -105,12 +105,14 @@ __device__ void draw(const Row& row, int64_t group, int64_t key, float z[4]) {
 __device__ bool update(const DenoiseProblem& p, const BlockLayout& layout, float* shared, const Row* rows, int count,
                        int64_t step) {
   const int64_t dim = p.layout.dim, stride = padded(dim), groups = (dim + 3) / 4;
-  const float* c = p.coefficients + 5 * step;
+  const double* c = p.coefficients + 5 * step;
+  const float x0_weight = static_cast<float>(c[2]), x_weight = static_cast<float>(c[3]);
+  const float sigma = static_cast<float>(c[4]);
   bool bad = false;
   for (int64_t i = threadIdx.x; i < count * groups; i += kThreads) {
     const int64_t row = i / groups, group = i % groups;
     float z[4] = {};
-    if (c[4] != 0.0f) draw(rows[row], group, p.keys[1 + step], z);
+    if (sigma != 0.0f) draw(rows[row], group, p.keys[1 + step], z);
     for (int word = 0; word < 4 && 4 * group + word < dim; ++word) {
       const int64_t at = row * stride + 4 * group + word;
       float eps = shared[layout.eps() + at];
@@ -119,9 +121,11 @@ __device__ bool update(const DenoiseProblem& p, const BlockLayout& layout, float
         eps = (1.0f + p.guidance) * eps - p.guidance * without;
       }
       float* x = shared + layout.x() + at;
-      float x0 = c[0] * *x - c[1] * eps;
+      // Few elements, and a small difference of large products: float64 costs nothing that matters here.
+      float x0 = static_cast<float>(c[0] * *x - c[1] * eps);
       if (p.clip) x0 = fminf(fmaxf(x0, -1.0f), 1.0f);
-      const float next = c[2] * x0 + c[3] * *x + (c[4] != 0.0f ? c[4] * z[word] : 0.0f);
+      float next = fmaf(x0, x0_weight, *x * x_weight);
+      if (sigma != 0.0f) next = fmaf(z[word], sigma, next);
       bad |= !isfinite(eps) || !isfinite(next);
       *x = next;
     }

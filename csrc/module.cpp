@@ -94,7 +94,8 @@ void noise(const py::object& out, uint64_t seed, const py::object& candidates, i
 
 // Views of the arguments that the CPU and CUDA loops share; they keep the memory alive.
 struct DenoiseArguments {
-  TensorView<float> weights, step_conditioning, job_conditioning, coefficients, x;
+  TensorView<float> weights, step_conditioning, job_conditioning, x;
+  TensorView<double> coefficients;
   TensorView<int64_t> keys, counts, seeds, first_candidates;
 
   DenoiseArguments(const py::object& out, const py::object& packed, const py::object& step_conditioning,
@@ -104,8 +105,8 @@ struct DenoiseArguments {
       : weights(packed, "packed", device),
         step_conditioning(step_conditioning, "step_conditioning", device),
         job_conditioning(job_conditioning, "job_conditioning", device),
-        coefficients(coefficients, "coefficients", device),
         x(out, "out", device),
+        coefficients(coefficients, "coefficients", device),
         keys(keys, "keys", device),
         counts(counts, "counts"),
         seeds(seeds, "seeds"),
@@ -220,7 +221,8 @@ std::vector<std::string> isas(bool runnable) {
 PYBIND11_MODULE(_C, m) {
   using namespace diffhpo;
   m.doc() = "Native kernels of diffhpo. Call them through diffhpo.kernels.ops.";
-  m.def("isas", &isas, py::arg("runnable"), "Builds of the CPU kernel; with runnable, those that this machine can run.");
+  m.def("isas", &isas, py::arg("runnable"), 
+        "Builds of the CPU kernel; with runnable, those that this machine can run.");
   m.def("packed_size", &packed_size, py::arg("dim"), py::arg("width"), py::arg("blocks"));
   m.def("pack", &pack, py::arg("out"), py::arg("input_weight"), py::arg("input_bias"), py::arg("expand_weights"),
         py::arg("contract_weights"), py::arg("contract_biases"), py::arg("output_weight"), py::arg("output_bias"));

@@ -50,6 +50,11 @@ struct ElementType<float> {
   static constexpr const char* name = "float32";
 };
 template <>
+struct ElementType<double> {
+  static constexpr DataType value{kFloat, 64, 1};
+  static constexpr const char* name = "float64";
+};
+template <>
 struct ElementType<int64_t> {
   static constexpr DataType value{kInt, 64, 1};
   static constexpr const char* name = "int64";

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -19,16 +20,23 @@ def with_counts(problem: DenoiseProblem, *counts: int) -> DenoiseProblem:
     return replace(problem, counts=torch.tensor(counts))
 
 
-def rounding(result: torch.Tensor, exact: torch.Tensor) -> float:
-    return float((result.double() - exact).square().mean().sqrt())
-
-
 def assert_as_exact_as_torch(problem: DenoiseProblem, packed: torch.Tensor, isa: str) -> None:
-    """Error against float64 at most twice that of torch's own float32, and a float32 epsilon of the values."""
-    exact = reference.denoise(problem, torch.float64)
-    ours = rounding(ops.denoise(problem, packed, isa=isa), exact)
-    torchs = rounding(reference.denoise(problem, torch.float32), exact)
-    assert ours <= 2 * torchs + 1.2e-7 * max(1.0, float(exact.abs().max())), (ours, torchs)
+    """Mean error against float64 at most twice that of torch's own float32.
+
+    Small problems are repeated with other candidates: the error of a few values is a matter of luck.
+    """
+    n = int(problem.counts.sum())
+    exact, ours, torchs = [], [], []
+    for repeat in range(-(-96 // n)):
+        again = replace(problem, first_candidates=problem.first_candidates + repeat * 1000)
+        exact.append(reference.denoise(again, torch.float64))
+        ours.append(ops.denoise(again, packed, isa=isa))
+        torchs.append(reference.denoise(again, torch.float32))
+
+    def rounding(results: list[torch.Tensor]) -> float:
+        return float((torch.cat(results).double() - torch.cat(exact)).abs().mean())
+
+    assert rounding(ours) <= 2 * rounding(torchs) + 1e-8
 
 
 @pytest.mark.parametrize("n", _SIZES)
@@ -54,14 +62,17 @@ def test_every_network_matches_float64(make_problem, isa: str, width: int, block
     assert_as_exact_as_torch(problem, packed, isa)
 
 
-@pytest.mark.parametrize("rows", range(1, 26))
-def test_every_remainder_of_rows_matches_float64(make_problem, isa: str, rows: int) -> None:
-    problem, packed = make_problem(9, 48, 2, (rows,), steps=2)
+def test_every_remainder_of_rows_has_the_same_bits(make_problem, isa: str) -> None:
+    problem, packed = make_problem(9, 48, 2)
+    problem = with_counts(problem, 96)
     assert_as_exact_as_torch(problem, packed, isa)
+    whole = ops.denoise(problem, packed, isa=isa)
+    for rows in range(1, 40):
+        assert torch.equal(ops.denoise(with_counts(problem, rows), packed, isa=isa), whole[:rows])
 
 
 def test_the_full_loop_matches_float64(make_problem, isa: str) -> None:
-    problem, packed = make_problem(16, 64, 2, (20,), steps=1000)
+    problem, packed = make_problem(16, 64, 2, (96,), steps=1000)
     assert_as_exact_as_torch(problem, packed, isa)
 
 
@@ -73,7 +84,7 @@ def test_guidance_matches_float64(make_problem, isa: str, guidance: float) -> No
 
 
 def test_ddim_matches_float64(make_problem, isa: str) -> None:
-    problem, packed = make_problem(6, 64, 2, (21,), method="ddim", steps=[999, 500, 17, 3])
+    problem, packed = make_problem(6, 64, 2, (21,), method="ddim")
     assert_as_exact_as_torch(problem, packed, isa)
 
 
@@ -93,7 +104,7 @@ def test_bits_do_not_depend_on_the_split(
     whole = ops.denoise(problem, packed, isa=isa)
     cuts = [0, 1, 3, 6, 10, 15, 21, 28, 36, 45, 57, 70, 84, 180, n]
     parts = []
-    for start, stop in zip(cuts, cuts[1:], strict=False):
+    for start, stop in pairwise(cuts):
         part = replace(problem, first_candidates=torch.tensor([start]))
         parts.append(ops.denoise(with_counts(part, stop - start), packed, isa=isa))
     assert torch.equal(torch.cat(parts), whole)
@@ -170,7 +181,7 @@ def test_a_diverged_sample_names_the_first_step(make_problem, isa: str, clip: bo
 def test_silu_holds_at_the_ends_of_float32(make_problem, isa: str) -> None:
     """Hidden values far beyond the range of exp, both signs: silu(x) tends to x and to 0."""
     for size in (80.0, 90.0, 1e4, 1e20, 1e30):
-        problem, packed = make_problem(4, 32, 1, (3,), steps=1)
+        problem, packed = make_problem(4, 32, 1, (3,), steps=[30])
         signs = torch.where(torch.arange(64) % 2 == 0, 1.0, -1.0)
         problem = replace(problem, step_conditioning=(size * signs).expand(1, 1, 64))
         exact = reference.denoise(problem, torch.float64)

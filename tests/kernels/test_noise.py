@@ -141,5 +141,5 @@ def test_noise_does_not_depend_on_the_range() -> None:
     ],
 )
 def test_bad_arguments_are_named(seed: int, candidates: range, step: int, dim: int) -> None:
-    with pytest.raises(InputError, match="seed|candidates|step|dim"):
+    with pytest.raises(InputError, match=r"seed|candidates|step|dim"):
         reference.noise(seed, candidates, step, dim)

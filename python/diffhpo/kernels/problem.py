@@ -38,7 +38,7 @@ class DenoiseProblem:
     job_conditioning: Tensor
     """(J, branches, B, 2W) what flag and context add; a second branch is the one without the flag."""
     coefficients: Tensor
-    """(S, 5) x0_from_x, x0_from_eps, x0_weight, x_weight, sigma of every step."""
+    """(S, 5) float64 x0_from_x, x0_from_eps, x0_weight, x_weight, sigma of every step."""
     keys: Tensor
     """(S + 1,) int64 in [0, 2^32), keys of the noise: of the initial x_T, then of every step."""
     counts: Tensor

@@ -128,7 +128,7 @@ class PackedNetwork:
             weights=self.unpacked,
             step_conditioning=self._conditioning_of_steps(coefficients.timesteps),
             job_conditioning=torch.stack(jobs) if jobs else torch.zeros(shape, device=device),
-            coefficients=coefficient_rows(coefficients).float().to(device),
+            coefficients=coefficient_rows(coefficients).to(device),
             keys=step_keys(coefficients, levels).to(device),
             counts=torch.tensor(counts, dtype=torch.int64),
             seeds=torch.tensor(seeds, dtype=torch.int64),
