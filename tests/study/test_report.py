@@ -182,6 +182,7 @@ def test_published_results_join_the_comparison(tmp_path: Path) -> None:
         for s, tasks in published.items()
     }
     longer["elsewhere"] = {"t": {"0": [0.5] * 14}}  # a space that the study does not have
+    longer["s1"]["t1"]["9"] = [0.5] * 14  # and a seed
     write_results(tmp_path / "Theirs.json", longer)
     report = build_report([run], published={"Theirs": tmp_path / "Theirs.json"})
     assert report.regret.methods == [*GRID.methods, "Theirs"]
