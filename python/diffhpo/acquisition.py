@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from diffhpo.errors import InputError
+from diffhpo.history import Array
 
 if TYPE_CHECKING:
     from botorch.acquisition.analytic import AnalyticAcquisitionFunction
@@ -121,10 +122,12 @@ def maximise_acquisition(
     Raises:
         InputError: on an unknown acquisition function.
     """
+    from botorch.exceptions.errors import OptimizationGradientError
     from botorch.exceptions.warnings import BotorchWarning
     from botorch.optim.optimize import optimize_acqf
 
-    raw = raw_candidates(model, dim, seed, raw_samples)
+    x, y = cast(tuple[Tensor], model.train_inputs)[0].numpy(), cast(Tensor, model.train_targets).numpy()
+    raw = torch.from_numpy(raw_candidates(x, y, seed, raw_samples))
     scores = _standardised_scores(model, raw, best, acquisition, ucb_beta, CHUNK)
     half = raw_samples // 2
     uniform = scores[:half].topk(num_restarts - num_restarts // 2).indices
@@ -132,37 +135,41 @@ def maximise_acquisition(
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", BotorchWarning)
         torch.manual_seed(seed % 2**63)
-        point, _ = optimize_acqf(
-            _acquisition_function(model, best, acquisition, ucb_beta),
-            bounds=torch.tensor([[0.0] * dim, [1.0] * dim], dtype=torch.float64),
-            q=1,
-            num_restarts=num_restarts,
-            batch_initial_conditions=raw[torch.cat([uniform, local])].unsqueeze(1),
-            options={"maxiter": max_iterations},
-            retry_on_optimization_warning=False,
-        )
+        try:
+            point, _ = optimize_acqf(
+                _acquisition_function(model, best, acquisition, ucb_beta),
+                bounds=torch.tensor([[0.0] * dim, [1.0] * dim], dtype=torch.float64),
+                q=1,
+                num_restarts=num_restarts,
+                batch_initial_conditions=raw[torch.cat([uniform, local])].unsqueeze(1),
+                options={"maxiter": max_iterations},
+                retry_on_optimization_warning=False,
+            )
+        except OptimizationGradientError as error:
+            _log.warning("the best raw candidate is used, for L-BFGS-B met a gradient of nan: %s", error)
+            point = raw[scores.argmax()].unsqueeze(0)
     for warning in caught:  # the best point found so far is returned all the same
         _log.info("while the acquisition function was maximised: %s", warning.message)
     return point.detach().squeeze(0).clamp(0, 1)
 
 
-def raw_candidates(model: Model, dim: int, seed: int, count: int) -> Tensor:
+def raw_candidates(x: Array, y: Array, seed: int, count: int) -> Array:
     """`count` points of the unit cube, (count, d): the first half uniform, the rest near the best trials.
 
-    The latter are the model's ten best trials plus normal noise, whose deviation is log-uniform from 0.001
-    to 0.3, clipped to [0, 1]; each coordinate stays as it is with probability 1/2, but never all of them.
+    The latter are the ten best of the trials `x` (n, d), by their values `y` (n,), plus normal noise, whose
+    deviation is log-uniform from 0.001 to 0.3, clipped to [0, 1]; each coordinate stays as it is with
+    probability 1/2, but never all of them.
     """
     rng = np.random.default_rng(seed)
-    half = count // 2
+    half, dim = count // 2, x.shape[1]
     uniform = rng.random((half, dim))
-    order = cast(Tensor, model.train_targets).argsort(descending=True, stable=True)[:10]
-    trials = cast(tuple[Tensor], model.train_inputs)[0][order].double().cpu().numpy()
-    centres = trials[rng.integers(len(trials), size=count - half)]
+    best = x[np.argsort(-y, kind="stable")[:10]]
+    centres = best[rng.integers(len(best), size=count - half)]
     deviation = np.exp(rng.uniform(np.log(0.001), np.log(0.3), size=(count - half, 1)))
     moved = rng.random(centres.shape) < 0.5
     moved[np.arange(len(moved)), rng.integers(dim, size=len(moved))] = True
     local = np.clip(centres + moved * deviation * rng.normal(size=centres.shape), 0, 1)
-    return torch.from_numpy(np.concatenate([uniform, local]))
+    return np.concatenate([uniform, local])
 
 
 def select_batch(
@@ -251,6 +258,7 @@ def _acquisition_function(
     """
     from botorch.acquisition import analytic
     from botorch.acquisition.objective import ScalarizedPosteriorTransform
+    from botorch.exceptions.warnings import NumericsWarning
 
     check_acquisition(acquisition, ucb_beta)
     location, scale = _outcome_scale(model)
@@ -263,7 +271,9 @@ def _acquisition_function(
     if acquisition == "logei":
         return analytic.LogExpectedImprovement(model, best_f, posterior_transform=standardise)
     if acquisition == "ei":
-        return analytic.ExpectedImprovement(model, best_f, posterior_transform=standardise)
+        with warnings.catch_warnings():  # that LogEI is preferable; the caller has asked for EI
+            warnings.simplefilter("ignore", NumericsWarning)
+            return analytic.ExpectedImprovement(model, best_f, posterior_transform=standardise)
     return analytic.ProbabilityOfImprovement(model, best_f, posterior_transform=standardise)
 
 

@@ -29,8 +29,8 @@ KERNELS = ("matern52", "rbf")
 #: third, and as many spread over the others. The cost of a fit grows with the cube of this number.
 MAX_TRIALS = 300
 
-#: Values beyond this are clipped, so that variances in squared units stay finite in double precision.
-LARGEST_VALUE = 1e140
+#: Values beyond this are clipped, so that variances and their gradients stay finite in double precision.
+LARGEST_VALUE = 1e60
 
 #: Lower bounds of the noise variance (standardised units): BoTorch's own, then those of the retries.
 NOISE_FLOORS = (1e-4, 1e-3, 1e-2)
@@ -67,7 +67,7 @@ class _NegativeLogPosterior:
     def __call__(self, parameters: Array) -> tuple[float, Array]:
         n = len(self._z)
         inverse_squares, noise = np.exp(-2 * parameters[:-1]), np.exp(parameters[-1])
-        covariance, slope = _kernel_and_slope(inverse_squares @ self._squared, self._kernel)
+        covariance, slope = kernel_and_slope(inverse_squares @ self._squared, self._kernel)
         covariance = covariance.reshape(n, n)
         covariance[np.diag_indices(n)] += noise
         factor, info = lapack.dpotrf(covariance, lower=1)
@@ -92,12 +92,12 @@ class _NegativeLogPosterior:
     def mean(self, parameters: Array) -> float:
         """The constant mean at these hyperparameters, the generalised least-squares estimate."""
         n = len(self._z)
-        covariance = _kernel_and_slope(np.exp(-2 * parameters[:-1]) @ self._squared, self._kernel)[0]
+        covariance = kernel_and_slope(np.exp(-2 * parameters[:-1]) @ self._squared, self._kernel)[0]
         row_sums = np.linalg.solve(covariance.reshape(n, n) + np.exp(parameters[-1]) * np.eye(n), np.ones(n))
         return float(row_sums @ self._z / row_sums.sum())
 
 
-def _kernel_and_slope(squared_distance: Array, kernel: str) -> tuple[Array, Array]:
+def kernel_and_slope(squared_distance: Array, kernel: str) -> tuple[Array, Array]:
     """k(s) and dk/ds for the squared scaled distance s (Rasmussen and Williams 2006, eq. 4.17 and 4.9)."""
     if kernel == "rbf":
         value = np.exp(-0.5 * squared_distance)
@@ -123,7 +123,7 @@ def fit_gaussian_process(x: Tensor, y: Tensor, *, kernel: str = "matern52") -> S
     Args:
         x: (n, d) configurations in [0, 1], n >= 1; any real dtype. Repeated points are allowed; an equal
             value at an equal point counts once. More than 300 trials are thinned, see `History.bounded`.
-        y: (n,) values; those beyond 1e140 are clipped.
+        y: (n,) values; those beyond 1e60 are clipped.
         kernel: "matern52" or "rbf".
 
     Returns:
@@ -158,10 +158,19 @@ def fit_gaussian_process(x: Tensor, y: Tensor, *, kernel: str = "matern52") -> S
     parameters, retries = _maximise(objective, history.dim, shortest)
     with torch.no_grad():
         model.covar_module.lengthscale = torch.from_numpy(np.maximum(np.exp(parameters[:-1]), shortest))
-        model.likelihood.noise = max(float(np.exp(parameters[-1])), NOISE_FLOORS[0])
+        model.likelihood.noise = torch.tensor(max(np.exp(parameters[-1]), NOISE_FLOORS[0]))
         model.mean_module.constant.fill_(objective.mean(parameters))
     model.fitting_retries = retries  # type: ignore[assignment]  # a plain attribute of a module
     return model.eval()
+
+
+def outcome_floor(y: Array) -> tuple[Array, float]:
+    """The values within +-1e60, and the deviation below which they are standardised with scale 1.
+
+    A spread near the rounding error of the values themselves is no signal.
+    """
+    values = np.clip(y, -LARGEST_VALUE, LARGEST_VALUE)
+    return values, max(1 / LARGEST_VALUE, 1e-12 * float(np.abs(values).max()))
 
 
 def _build_model(history: History, kernel: str) -> SingleTaskGP:
@@ -170,9 +179,7 @@ def _build_model(history: History, kernel: str) -> SingleTaskGP:
     from botorch.models.transforms.outcome import Standardize
     from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
 
-    values = np.clip(history.y, -LARGEST_VALUE, LARGEST_VALUE)
-    # A spread near the rounding error of the values themselves is no signal; it gets scale 1.
-    floor = max(1 / LARGEST_VALUE, 1e-12 * float(np.abs(values).max()))
+    values, floor = outcome_floor(history.y)
     return SingleTaskGP(
         torch.tensor(history.x),
         torch.tensor(values).unsqueeze(1),

@@ -1,1 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The methods that diffhpo is compared with; all speak `observe_and_suggest`, HPO-B's interface.
+
+`BASELINES` maps short names to the classes. A class is imported when it is first asked for: BoTorch and
+Optuna take seconds to import, and Optuna may not be installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from diffhpo.baselines.deep_gaussian_process import DeepGaussianProcess
+    from diffhpo.baselines.gaussian_process import GaussianProcess
+    from diffhpo.baselines.jittered_elites import JitteredElites
+    from diffhpo.baselines.optuna_samplers import OptunaCMAES, OptunaTPE
+    from diffhpo.baselines.random import RandomSearch
+
+    BASELINES: dict[str, type]
+
+__all__ = [
+    "BASELINES",
+    "DeepGaussianProcess",
+    "GaussianProcess",
+    "JitteredElites",
+    "OptunaCMAES",
+    "OptunaTPE",
+    "RandomSearch",
+]
+
+_NAMES = {
+    "random": "RandomSearch",
+    "gp": "GaussianProcess",
+    "deep-gp": "DeepGaussianProcess",
+    "tpe": "OptunaTPE",
+    "cma-es": "OptunaCMAES",
+    "elites": "JitteredElites",
+}
+
+_MODULES = {
+    "RandomSearch": "random",
+    "GaussianProcess": "gaussian_process",
+    "DeepGaussianProcess": "deep_gaussian_process",
+    "OptunaTPE": "optuna_samplers",
+    "OptunaCMAES": "optuna_samplers",
+    "JitteredElites": "jittered_elites",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"diffhpo.baselines.{_MODULES[name]}"), name)
+    if name == "BASELINES":
+        return {short: __getattr__(long) for short, long in _NAMES.items()}
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
