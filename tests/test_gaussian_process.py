@@ -140,12 +140,13 @@ def test_unkind_histories_give_finite_predictions(x, y):
     assert torch.isfinite(posterior.variance).all()
 
 
-def test_tiny_spread_is_standardised_as_any_other():
+@pytest.mark.parametrize(("scale", "offset"), [(1e-12, 0.0), (1.0, 1e6), (1e50, 0.0)])
+def test_scale_and_offset_of_the_values_do_not_matter(scale, offset):
     x, y = _data(12, 2)
     points = torch.rand(5, 1, 2, dtype=torch.float64)
     plain = fit_gaussian_process(torch.tensor(x), torch.tensor(y)).posterior(points).mean
-    shrunk = fit_gaussian_process(torch.tensor(x), torch.tensor(y * 1e-12)).posterior(points).mean
-    torch.testing.assert_close(shrunk * 1e12, plain, rtol=1e-5, atol=1e-6)
+    other = fit_gaussian_process(torch.tensor(x), torch.tensor(y * scale + offset)).posterior(points).mean
+    torch.testing.assert_close((other - offset) / scale, plain, rtol=1e-5, atol=1e-6)
 
 
 def test_long_history_is_bounded_and_keeps_the_best():
