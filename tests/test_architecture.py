@@ -16,6 +16,7 @@ LEVELS = [
     ["gaussian_process"],
     ["acquisition"],
     ["policy", "recipe"],
+    ["ranker"],
     ["history_policy"],
     ["optimizer"],
     ["baselines", "hpob", "integrations"],

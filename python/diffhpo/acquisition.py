@@ -122,32 +122,72 @@ def maximise_acquisition(
     Raises:
         InputError: on an unknown acquisition function.
     """
-    from botorch.exceptions.errors import OptimizationGradientError
-    from botorch.exceptions.warnings import BotorchWarning
-    from botorch.optim.optimize import optimize_acqf
-
     x, y = cast(tuple[Tensor], model.train_inputs)[0].numpy(), cast(Tensor, model.train_targets).numpy()
     raw = torch.from_numpy(raw_candidates(x, y, seed, raw_samples))
     scores = _standardised_scores(model, raw, best, acquisition, ucb_beta, CHUNK)
     half = raw_samples // 2
     uniform = scores[:half].topk(num_restarts - num_restarts // 2).indices
     local = half + scores[half:].topk(num_restarts // 2).indices
+    starts = raw[torch.cat([uniform, local])]
+    return climb_acquisition(
+        model, starts, best, acquisition, ucb_beta=ucb_beta, max_iterations=max_iterations
+    )
+
+
+def climb_acquisition(
+    model: Model,
+    starts: Tensor,
+    best: float,
+    acquisition: str = "logei",
+    *,
+    ucb_beta: float = UCB_BETA,
+    max_iterations: int = 50,
+) -> Tensor:
+    """The best point that L-BFGS-B on all coordinates reaches from the starts, by BoTorch's `optimize_acqf`.
+
+    Args:
+        model, best, acquisition, ucb_beta: as in `score_candidates`.
+        starts: (k, d) points in [0, 1], k >= 1.
+        max_iterations: of each run of L-BFGS-B.
+
+    Returns:
+        (d,) float64 in [0, 1].
+
+    Raises:
+        InputError: on an unknown acquisition function.
+
+    Example:
+        >>> from diffhpo.gaussian_process import fit_gaussian_process
+        >>> x = torch.linspace(0, 1, 6, dtype=torch.float64).unsqueeze(1)
+        >>> model = fit_gaussian_process(x, -((x[:, 0] - 0.5) ** 2))
+        >>> point = climb_acquisition(model, torch.tensor([[0.3]]), best=-0.01)
+        >>> bool((point - 0.5).abs() < 0.05)
+        True
+    """
+    from botorch.exceptions.errors import OptimizationGradientError
+    from botorch.exceptions.warnings import BotorchWarning
+    from botorch.optim.optimize import optimize_acqf
+
+    starts = starts.double()
+    bounds = torch.stack([torch.zeros_like(starts[0]), torch.ones_like(starts[0])])
+    # optimize_acqf draws nothing where the starts are given; the fork keeps it so in later versions.
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", BotorchWarning)
-        torch.manual_seed(seed % 2**63)
+        torch.manual_seed(0)
         try:
             point, _ = optimize_acqf(
                 _acquisition_function(model, best, acquisition, ucb_beta),
-                bounds=torch.tensor([[0.0] * dim, [1.0] * dim], dtype=torch.float64),
+                bounds=bounds,
                 q=1,
-                num_restarts=num_restarts,
-                batch_initial_conditions=raw[torch.cat([uniform, local])].unsqueeze(1),
+                num_restarts=len(starts),
+                batch_initial_conditions=starts.unsqueeze(1),
                 options={"maxiter": max_iterations},
                 retry_on_optimization_warning=False,
             )
         except OptimizationGradientError as error:
-            _log.warning("the best raw candidate is used, for L-BFGS-B met a gradient of nan: %s", error)
-            point = raw[scores.argmax()].unsqueeze(0)
+            _log.warning("the best start is used, for L-BFGS-B met a gradient of nan: %s", error)
+            scores = _standardised_scores(model, starts, best, acquisition, ucb_beta, CHUNK)
+            point = starts[scores.argmax()].unsqueeze(0)
     for warning in caught:  # the best point found so far is returned all the same
         _log.info("while the acquisition function was maximised: %s", warning.message)
     return point.detach().squeeze(0).clamp(0, 1)

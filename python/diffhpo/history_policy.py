@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from diffhpo.acquisition import select_batch
-from diffhpo.gaussian_process import fit_gaussian_process
+from diffhpo.errors import InputError
 from diffhpo.history import Array, History, check_pool
 from diffhpo.model.denoiser import Denoiser
 from diffhpo.model.network import Network
@@ -22,6 +21,7 @@ from diffhpo.model.sampler import Sampler
 from diffhpo.model.train import Trainer
 from diffhpo.model.transformer import Transformer
 from diffhpo.policy import Snap, check_seed, derived_seed, initial_design, new_rows
+from diffhpo.ranker import Ranker
 from diffhpo.recipe import Recipe, recipe_named
 
 #: Below this many trials there is nothing to learn from; suggestions come from a Sobol sequence.
@@ -83,7 +83,8 @@ class HistoryPolicy:
 
     `recipe="brief"` is the brief's method as written: triples drawn plainly, one sample of the whole reverse
     loop for every suggestion. `recipe="elite"` draws the queries toward the best trials, jitters them, and
-    lets the LogEI of a GP fitted to the run choose among many samples of a short reverse loop.
+    lets the LogEI of a GP fitted to the run choose among many samples of a short reverse loop and as many
+    uniform points; a single suggestion in a continuous space then climbs LogEI from the best of both.
 
     With fewer than three trials the suggestions come from a scrambled Sobol sequence.
 
@@ -111,12 +112,14 @@ class HistoryPolicy:
     def suggest(self, history: History, count: int = 1, *, snap: Snap | None = None) -> Array:
         """The next configurations, as `Policy.suggest`.
 
-        The result has fewer than `count` rows only if `snap` maps all samples, also further ones, to too few
-        new points; the caller decides what then.
+        The result has fewer than `count` rows only if `snap` maps all candidates, also further ones, to too
+        few new points; the caller decides what then.
 
         Raises:
-            InputError: if the history has no dimension, or `count` is below 1.
+            InputError: if `count` is below 1.
         """
+        if count < 1:
+            raise InputError(f"count is {count}; at least 1 is needed")
         if len(history) < FIRST_LEARNABLE:
             design = initial_design(history.dim, count, start=len(history.seen), seed=self.seed)
             return design if snap is None else snap(design)
@@ -130,13 +133,19 @@ class HistoryPolicy:
                 break
         if self.recipe.candidates is None or len(samples) <= count:
             return samples[:count]
-        return samples[self._rank(history, samples, count)]
+        ranker = Ranker(history, warp=self.recipe.warp)
+        uniform = self._uniform(history)
+        if count == 1 and snap is None:
+            return ranker.climb(samples, uniform)[None]
+        uniform = uniform if snap is None else snap(uniform)
+        candidates = new_rows(np.concatenate([samples, uniform]), history.seen)
+        return candidates[ranker.choose(candidates, count)]
 
     @_one_torch_thread()
     def choose(self, history: History, pool: Array) -> int:
         """The next of the pending configurations, as `Policy.choose`.
 
-        Each sample stands for its nearest pending configurations; those are ranked as in `suggest`. The
+        Each candidate of `suggest` stands for its nearest pending configurations, and those are ranked. The
         brief's recipe takes the one nearest to its one sample.
 
         Raises:
@@ -151,8 +160,10 @@ class HistoryPolicy:
         samples = self.sample(history, self.recipe.candidates or 1)
         if self.recipe.candidates is None:
             return int(_nearest(samples, pool, 1)[0, 0])
-        shortlist = np.unique(_nearest(samples, pool, self.recipe.pool_neighbours))
-        return int(shortlist[self._rank(history, pool[shortlist], 1)[0]])
+        candidates = np.concatenate([samples, self._uniform(history)])
+        shortlist = np.unique(_nearest(candidates, pool, self.recipe.pool_neighbours))
+        ranker = Ranker(history, warp=self.recipe.warp)
+        return int(shortlist[ranker.choose(pool[shortlist], 1)[0]])
 
     def sample(self, history: History, count: int, *, first: int = 0) -> Array:
         """Samples `first` to `first + count` of the model trained on `history`, (count, d), unranked."""
@@ -171,12 +182,10 @@ class HistoryPolicy:
         )
         return samples.double().numpy()
 
-    def _rank(self, history: History, samples: Array, count: int) -> Array:
-        model = fit_gaussian_process(torch.tensor(history.x), torch.tensor(history.y))
-        pending = torch.tensor(history.pending) if len(history.pending) else None
-        return select_batch(
-            model, torch.tensor(samples), count, history.best, acquisition="logei", pending=pending
-        ).numpy()
+    def _uniform(self, history: History) -> Array:
+        """Points of the whole cube beside the samples, which lie near what the history already favours."""
+        rng = np.random.default_rng([self.seed, len(history)])
+        return rng.random((self.recipe.uniform_candidates, history.dim))
 
     def _train(self, history: History) -> Trainer:
         stages = training_stages(len(history))

@@ -23,14 +23,18 @@ class Recipe:
     flag_dropout: float
     candidates: int | None
     """Samples drawn for one suggestion; None draws as many as are asked for and ranks nothing."""
+    uniform_candidates: int
+    """Uniform points that are ranked beside the samples."""
+    warp: bool
+    """Rank with a GP on normal scores of the values instead of the values."""
     reverse_steps: int
     guidance: float
     first_steps: int
     """Training steps on a history that is met for the first time."""
     warm_steps: int
     """Training steps for each stage by which the history has grown."""
-    batch: int = 16
-    learning_rate: float = 2e-3
+    batch: int = 32
+    learning_rate: float = 4e-3
     width: int = 64
     blocks: int = 2
     context_width: int = 32
@@ -49,10 +53,12 @@ BRIEF = Recipe(
     exclude_query=False,
     flag_dropout=0.0,
     candidates=None,
+    uniform_candidates=0,
+    warp=False,
     reverse_steps=1000,
     guidance=0.0,
-    first_steps=300,
-    warm_steps=25,
+    first_steps=100,
+    warm_steps=8,
 )
 
 #: Queries drawn toward the best trials and jittered; many short reverse loops; a GP's LogEI chooses.
@@ -64,10 +70,12 @@ ELITE = Recipe(
     exclude_query=True,
     flag_dropout=0.15,
     candidates=256,
+    uniform_candidates=256,
+    warp=False,
     reverse_steps=20,
     guidance=0.0,
-    first_steps=300,
-    warm_steps=25,
+    first_steps=100,
+    warm_steps=8,
 )
 
 RECIPES = {"brief": BRIEF, "elite": ELITE}
