@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from diffhpo.errors import BackendError
 from diffhpo.kernels import ops
 from diffhpo.kernels.problem import DenoiseProblem, NetworkWeights
-from diffhpo.model.network import NO_FLAG, Network
+from diffhpo.model.network import NO_FLAG, Network, ResidualBlock
 from diffhpo.model.schedule import ReverseCoefficients
 
 
@@ -79,9 +80,9 @@ class PackedNetwork:
             self._unpacked = NetworkWeights(
                 input_weight=single(network.input.weight),
                 input_bias=single(network.input.bias),
-                expand_weights=tuple(single(block.expand.weight) for block in network.blocks),
-                contract_weights=tuple(single(block.contract.weight) for block in network.blocks),
-                contract_biases=tuple(single(block.contract.bias) for block in network.blocks),
+                expand_weights=tuple(single(block.expand.weight) for block in _blocks(network)),
+                contract_weights=tuple(single(block.contract.weight) for block in _blocks(network)),
+                contract_biases=tuple(single(block.contract.bias) for block in _blocks(network)),
                 output_weight=single(network.output.weight),
                 output_bias=single(network.output.bias),
             )
@@ -98,7 +99,7 @@ class PackedNetwork:
         key = tuple(timesteps.tolist())
         if self._step_conditioning is None or key != self._step_key:
             exact = self._exact
-            bias = torch.stack([block.expand.bias for block in exact.blocks])
+            bias = torch.stack([block.expand.bias for block in _blocks(exact)])
             conditioning = exact.time_conditioning(timesteps.to(bias.device)) + bias
             self._step_conditioning, self._step_key = conditioning.detach().float().contiguous(), key
         return self._step_conditioning
@@ -136,3 +137,8 @@ class PackedNetwork:
             guidance=guidance,
             clip=clip,
         )
+
+
+def _blocks(network: Network) -> list[ResidualBlock]:
+    """The blocks with their type, which torch.nn.ModuleList does not carry."""
+    return [cast(ResidualBlock, block) for block in network.blocks]

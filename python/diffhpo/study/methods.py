@@ -134,4 +134,4 @@ def create(name: str, seed: int) -> SuggestingMethod:
     method = getattr(module, attribute)(seed=seed, **chosen.settings)
     if not callable(getattr(method, "observe_and_suggest", None)):
         raise InputError(f"method {name!r} has no observe_and_suggest(X_obs, y_obs, X_pen=None)")
-    return method  # type: ignore[no-any-return]
+    return method
