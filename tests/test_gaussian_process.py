@@ -179,6 +179,15 @@ def test_a_failed_fit_is_repeated_logged_and_counted(monkeypatch, caplog):
         fit_gaussian_process(x, y)
 
 
+def test_a_flat_objective_does_not_overflow():
+    # Here the line search tries steps far out, which without upper bounds ended in infinite noise.
+    rng = np.random.default_rng(83)
+    n, d = int(rng.integers(2, 30)), int(rng.integers(1, 5))
+    x = rng.random((n, d)).round(rng.integers(1, 4))
+    y = np.where(rng.random(n) < 0.8, 0.0, rng.normal(size=n))
+    assert fit_gaussian_process(torch.tensor(x), torch.tensor(y)).fitting_retries == 0
+
+
 def test_bad_arguments_are_named():
     x, y = (torch.tensor(array) for array in _data(4, 2))
     with pytest.raises(InputError, match="kernel is 'linear'; accepted: matern52, rbf"):

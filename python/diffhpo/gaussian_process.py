@@ -35,7 +35,11 @@ LARGEST_VALUE = 1e60
 #: Lower bounds of the noise variance (standardised units): BoTorch's own, then those of the retries.
 NOISE_FLOORS = (1e-4, 1e-3, 1e-2)
 
-#: L-BFGS-B iterations. Fits of 5 to 105 trials in 3 and 9 dimensions need 10 to 40.
+#: Upper bounds of a lengthscale and of the noise variance, far beyond what the priors allow at an optimum: a
+#: line search on a flat objective may try a step that overflows.
+LONGEST, LARGEST_NOISE = 1e6, 1e3
+
+#: A cap that fits do not reach: those of 5 to 300 trials in 3 and 9 dimensions took 8 to 29.
 _LBFGS_OPTIONS = {"maxiter": 100}
 
 
@@ -192,7 +196,7 @@ def _maximise(objective: _NegativeLogPosterior, dim: int, shortest: float) -> tu
     """The best parameters, and how many repeats with a higher noise floor they took."""
     location, variance = objective.location, objective.variance
     for retries, floor in enumerate(NOISE_FLOORS):
-        bounds = [(np.log(shortest), None)] * dim + [(np.log(floor), None)]
+        bounds = [(np.log(shortest), np.log(LONGEST))] * dim + [(np.log(floor), np.log(LARGEST_NOISE))]
         # The mode of LogNormal(loc, scale) is exp(loc - scale^2).
         start = np.maximum(location - variance, [low for low, _ in bounds])
         try:
