@@ -10,7 +10,7 @@ ROOT = Path(diffhpo.__file__).parent
 
 #: A module may import what stands on a lower or equal level.
 LEVELS = [
-    ["errors", "_C"],
+    ["errors", "atomic_write", "_C"],
     ["space", "trial_table", "kernels", "history"],
     ["model"],
     ["gaussian_process"],

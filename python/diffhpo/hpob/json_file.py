@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import json
-import os
-import uuid
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from diffhpo.atomic_write import write_atomically
 from diffhpo.errors import DataError
 
 
@@ -79,16 +77,8 @@ def write_json(path: Path, value: Any) -> None:
         raise DataError(f"{path} was not written: {error}") from error
     if path.suffix == ".gz":
         contents = gzip.compress(contents, mtime=0)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not tempfile: its files are private, and results get the permissions of any other new file.
-        with open(temporary, "xb") as stream:
-            stream.write(contents)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        write_atomically(path, contents)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise DataError(f"{path} was not written: {error.strerror or error}") from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from diffhpo.atomic_write import write_atomically
 from diffhpo.errors import CheckpointError
 from diffhpo.model.network import Network
 from diffhpo.model.schedule import NoiseSchedule
@@ -38,20 +38,6 @@ class Checkpoint:
     """State of the optimiser by name, empty if the file is for use only."""
     extra: dict[str, Any] = field(default_factory=dict)
     """JSON values that the writer wanted to keep: seeds, loss history, provenance."""
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write to a temporary file beside `path`, flush it to the disk, then rename it over `path`."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from diffhpo.atomic_write import write_atomically
 from diffhpo.errors import DataError, InputError, RunError
 from diffhpo.study.grid import Cell, Grid
 from diffhpo.study.lock import DirectoryLock
@@ -153,7 +154,7 @@ class Journal:
             raise DataError(f"{self.directory} has a {JOURNAL} but no {GRID}; use another --out")
         else:
             self.grid = wanted
-        write_atomically(path, json.dumps({"schema": SCHEMA, "grid": self.grid.to_json()}, indent=1) + "\n")
+        write_text(path, json.dumps({"schema": SCHEMA, "grid": self.grid.to_json()}, indent=1) + "\n")
 
     def _open_journal(self) -> None:
         path = self.directory / JOURNAL
@@ -205,19 +206,13 @@ class Journal:
         self.close()
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a whole file or leaves the old one: temporary file, fsync, rename.
+def write_text(path: Path, text: str) -> None:
+    """Writes a whole file of UTF-8 text or leaves the old one.
 
     Raises:
         RunError: if the directory cannot be written or the disk is full.
     """
-    temporary = path.with_name(path.name + ".part")
     try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_atomically(path, text.encode())
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise RunError(f"cannot write {path}: {error.strerror}") from error

@@ -21,7 +21,7 @@ from diffhpo.errors import InputError, RunError
 from diffhpo.hpob.results import write_results
 from diffhpo.study.collection import Collection, collect
 from diffhpo.study.comparison import Comparison, compare
-from diffhpo.study.journal import write_atomically
+from diffhpo.study.journal import write_text
 from diffhpo.study.report_text import TIMING_HEADING, report_text, summary_table
 from diffhpo.study.stats import AlignedRuns, Curves, average_rank, mean_normalised_regret
 from diffhpo.study.style import label_of
@@ -177,7 +177,7 @@ def write_report(
         directory / "timing.json": json.dumps(timing, indent=1, allow_nan=False) + "\n",
     }
     for path, text in texts.items():
-        write_atomically(path, text)
+        write_text(path, text)
     written = [*texts, *images]
     for method, results in report.collection.results().items():
         if results and method not in report.collection.published:
