@@ -99,6 +99,7 @@ def _build_task(table: Table, journal: Journal, split: str) -> dict[str, Any]:
 
 
 def _recipe() -> dict[str, Any]:
+    import scipy
     import sklearn
     import xgboost
 
@@ -129,6 +130,7 @@ def _recipe() -> dict[str, Any]:
             "python": platform.python_version(),
             "numpy": np.__version__,
             "scikit-learn": sklearn.__version__,
+            "scipy": scipy.__version__,
             "xgboost": xgboost.__version__,
         },
     }
