@@ -2,8 +2,8 @@
 """Time of the reverse loop: `pytest bench/bench_denoise.py`, after a check of its result.
 
 `python bench/bench_denoise.py` prints microseconds per reverse step and the rate beside that of torch's large
-matrix product, measured in turn with them: processor time of one thread. A figure counts for the machine and hour
-it was taken on alone.
+matrix product, measured in turn with them: processor time of one thread. A figure counts for the machine and
+the hour it was taken on alone.
 """
 
 from __future__ import annotations

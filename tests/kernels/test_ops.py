@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -178,6 +179,13 @@ def test_bad_values_raise(make_problem, name: str, value: object) -> None:
         _C.denoise_cpu(**arguments)
 
 
+def test_counts_that_add_up_by_overflow_raise(make_problem) -> None:
+    arguments = native_arguments(*make_problem(3, 16, 1, (1, 1, 1, 1, 1)))
+    arguments["counts"] = torch.tensor([2**62, 2**62, 2**62, 2**62, 5])
+    with pytest.raises(ValueError, match="counts must"):
+        _C.denoise_cpu(**arguments)
+
+
 def test_pack_and_noise_refuse_wrong_shapes(make_problem) -> None:
     problem, packed = make_problem(5, 16, 2)
     w = problem.weights
@@ -244,23 +252,24 @@ except KeyboardInterrupt:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_ctrl_c_ends_the_loop_at_once(threads: str) -> None:
-    import signal
-
     process = subprocess.Popen(
         [sys.executable, "-c", _INTERRUPTED, threads], stdout=subprocess.PIPE, text=True
     )
+    watchdog = threading.Timer(30, process.kill)
+    watchdog.start()
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         time.sleep(0.3)
         sent = time.time()
         process.send_signal(signal.SIGINT)
-        word, at = process.stdout.readline().split()
+        word, _, at = process.stdout.readline().partition(" ")
         assert word == "interrupted"
         assert float(at) - sent < 0.5  # 0.1 s on a machine that does nothing else
         assert process.stdout.readline() == "alive\n"
         assert process.wait(20) == 0
     finally:
+        watchdog.cancel()
         process.kill()
         process.wait()
         process.stdout.close()
