@@ -186,3 +186,30 @@ def test_silu_holds_at_the_ends_of_float32(make_problem, isa: str) -> None:
         problem = replace(problem, step_conditioning=(size * signs).expand(1, 1, 64))
         exact = reference.denoise(problem, torch.float64)
         assert torch.allclose(ops.denoise(problem, packed, isa=isa).double(), exact, atol=1e-6)
+
+
+def test_silu_is_exact_to_float32(make_problem, isa: str) -> None:
+    """A network that returns silu of its conditioning: one step hands it out, value by value."""
+    width, jobs = 32, 400
+    problem, _ = make_problem(width, width, 1, (1,) * jobs, steps=[0], clip=False)
+    values = torch.linspace(-30, 30, jobs * 2 * width).view(jobs, 1, 1, 2 * width)
+    weights = replace(
+        problem.weights,
+        input_weight=torch.zeros(width, width),
+        input_bias=torch.zeros(width),
+        expand_weights=(torch.zeros(2 * width, width),),
+        contract_weights=(torch.eye(width, 2 * width),),
+        contract_biases=(torch.zeros(width),),
+        output_weight=torch.eye(width),
+        output_bias=torch.zeros(width),
+    )
+    problem = replace(
+        problem,
+        weights=weights,
+        step_conditioning=torch.zeros(1, 1, 2 * width),
+        job_conditioning=values,
+        coefficients=torch.tensor([[0.0, -1.0, 1.0, 0.0, 0.0]], dtype=torch.float64),
+    )
+    returned = ops.denoise(problem, ops.pack(weights), isa=isa).double()
+    exact = torch.nn.functional.silu(values[:, 0, 0, :width].double())
+    assert float(((returned - exact).abs() / exact.abs()).max()) < 4e-7
