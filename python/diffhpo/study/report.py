@@ -34,6 +34,9 @@ SCHEMA = 1
 
 DOTS_PER_INCH = 150
 
+#: The bands of more methods than this hide the curves; the table has the intervals.
+MOST_BANDS = 4
+
 __all__ = ["TIMING_HEADING", "Report", "build_report", "write_report"]
 
 
@@ -191,9 +194,8 @@ def _write_figures(report: Report, directory: Path, svg: bool) -> list[Path]:
     from diffhpo.study import plots
     from diffhpo.study.figure import save
 
-    figures = {
-        "rank-and-regret": plots.rank_and_regret(report.rank, report.regret),
-    }
+    bands = len(report.regret.methods) <= MOST_BANDS
+    figures = {"rank-and-regret": plots.rank_and_regret(report.rank, report.regret, bands=bands)}
     # Where there is one space alone, its tasks tell more.
     if len(report.regret.per_space) > 1:
         figures["regret-per-space"] = plots.regret_per_space(report.regret)
