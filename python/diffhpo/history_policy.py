@@ -27,6 +27,10 @@ from diffhpo.recipe import Recipe, recipe_named
 #: Below this many trials there is nothing to learn from; suggestions come from a Sobol sequence.
 FIRST_LEARNABLE = 3
 
+#: Single suggestions in a continuous space climb the acquisition at every such history size. The samples
+#: alone win early in spaces of many dimensions, the climbs late in spaces of few: half of each loses neither.
+CLIMB_EVERY = 2
+
 #: How often to sample again when too few of the samples are new.
 SAMPLING_ROUNDS = 4
 
@@ -84,7 +88,7 @@ class HistoryPolicy:
     `recipe="brief"` is the brief's method as written: triples drawn plainly, one sample of the whole reverse
     loop for every suggestion. `recipe="elite"` draws the queries toward the best trials, jitters them, and
     lets the LogEI of a GP fitted to the run choose among many samples of a short reverse loop and as many
-    uniform points; a single suggestion in a continuous space then climbs LogEI from the best of both.
+    uniform points; every second single suggestion in a continuous space climbs LogEI from the best of both.
 
     With fewer than three trials the suggestions come from a scrambled Sobol sequence.
 
@@ -135,7 +139,7 @@ class HistoryPolicy:
             return samples[:count]
         ranker = Ranker(history, warp=self.recipe.warp)
         uniform = self._uniform(history)
-        if count == 1 and snap is None:
+        if count == 1 and snap is None and len(history) % CLIMB_EVERY == 0:
             return ranker.climb(samples, uniform)[None]
         uniform = uniform if snap is None else snap(uniform)
         candidates = new_rows(np.concatenate([samples, uniform]), history.seen)
