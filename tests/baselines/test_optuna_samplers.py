@@ -39,9 +39,7 @@ def test_cma_es_runs_through_its_generations():
     assert np.abs(x[-7:] - 0.7).max() < np.abs(x[5:12] - 0.7).max()
     # The replay in a fresh object goes through the same states.
     fresh = OptunaCMAES(seed=1)
-    assert np.array_equal(
-        fresh.observe_and_suggest(x, _sphere(x)), method.observe_and_suggest(x, _sphere(x))
-    )
+    assert np.array_equal(fresh.observe_and_suggest(x, _sphere(x)), method.observe_and_suggest(x, _sphere(x)))
     assert _generation(fresh) == _generation(method)
 
 

@@ -206,9 +206,7 @@ def test_training_between_calls_is_seen(executor: str) -> None:
     denoiser = Denoiser(network, NoiseSchedule.linear(20))
 
     def fresh() -> Tensor:
-        return Denoiser(network, denoiser.schedule).sample(
-            None, 4, steps=20, executor=executor, clip=False
-        )
+        return Denoiser(network, denoiser.schedule).sample(None, 4, steps=20, executor=executor, clip=False)
 
     def sample() -> Tensor:
         return denoiser.sample(None, 4, steps=20, executor=executor, clip=False)

@@ -10,7 +10,7 @@ from typing import Any
 TIMING_HEADING = "## Timing"
 
 _CAPTIONS = {
-    "rank-and-regret": "Average rank and mean normalised regret; up to four methods have bands, 95 % intervals over tasks",
+    "rank-and-regret": "Average rank and regret; up to four methods have bands, 95 % intervals over tasks",
     "regret-per-space": "Mean normalised regret within each search space",
     "regret-per-task": "Mean normalised regret on each task",
     "critical-difference": "Critical differences",
