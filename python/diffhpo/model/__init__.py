@@ -2,6 +2,7 @@
 """The generative model, under the brief's names."""
 
 from diffhpo.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from diffhpo.model.denoiser import Denoiser
 from diffhpo.model.loss import Loss
 from diffhpo.model.network import Network
 from diffhpo.model.noise_adder import NoiseAdder
@@ -13,6 +14,7 @@ from diffhpo.model.transformer import ContextBatch, Transformer
 __all__ = [
     "Checkpoint",
     "ContextBatch",
+    "Denoiser",
     "Loss",
     "Network",
     "NoiseAdder",
