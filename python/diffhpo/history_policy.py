@@ -27,10 +27,6 @@ from diffhpo.recipe import Recipe, recipe_named
 #: Below this many trials there is nothing to learn from; suggestions come from a Sobol sequence.
 FIRST_LEARNABLE = 3
 
-#: Single suggestions in a continuous space climb the acquisition at every such history size. The samples
-#: alone win early in spaces of many dimensions, the climbs late in spaces of few: half of each loses neither.
-CLIMB_EVERY = 2
-
 #: How often to sample again when too few of the samples are new.
 SAMPLING_ROUNDS = 4
 
@@ -139,7 +135,8 @@ class HistoryPolicy:
             return samples[:count]
         ranker = Ranker(history, warp=self.recipe.warp)
         uniform = self._uniform(history)
-        if count == 1 and snap is None and len(history) % CLIMB_EVERY == 0:
+        every = self.recipe.climb_every
+        if count == 1 and snap is None and every and len(history) % every == 0:
             return ranker.climb(samples, uniform)[None]
         uniform = uniform if snap is None else snap(uniform)
         candidates = new_rows(np.concatenate([samples, uniform]), history.seen)
