@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "denoise.h"
+#include "worker_threads.h"
 
 namespace diffhpo {
 
@@ -16,12 +17,6 @@ struct Tile {
   int64_t first;  // within the job
   int64_t row;    // of x, where the first candidate goes
   int rows;       // at most kTileRows
-};
-
-// Asked once per step; true ends the loop early.
-struct StopSignal {
-  bool (*stopped)(void* state);
-  void* state;
 };
 
 // `scratch` is divided by scratch.h. Returns the index of the first step with a value that is not finite, or

@@ -1,25 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The names that Python sees. Everything is checked here: the kernels trust their views.
+// The native module.
 
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
+#include "bindings.h"
 
-#include <climits>
-#include <cmath>
-#include <string>
 #include <vector>
 
-#include "denoise_cpu.h"
-#include "denoise_cuda.h"
-#include "isa.h"
-#include "tensor_view.h"
+#include "network_layout.h"
 
 namespace py = pybind11;
 
 namespace diffhpo {
-namespace {
-
-constexpr int64_t kLargestSize = 1 << 16;  // of d, W, B: far beyond use, and no product of them overflows
 
 Isa runnable_isa(const std::string& name) {
   Isa isa;
@@ -30,16 +20,35 @@ Isa runnable_isa(const std::string& name) {
   return isa;
 }
 
-NetworkLayout checked_layout(int64_t dim, int64_t width, int64_t blocks) {
-  for (int64_t size : {dim, width, blocks}) {
-    if (size < 1 || size > kLargestSize) {
-      throw py::value_error("dim, width and blocks must lie in [1, " + std::to_string(kLargestSize) + "]");
-    }
-  }
-  return {dim, width, blocks};
+int checked_threads(int64_t threads) {
+  if (threads < 1 || threads > 4096) throw py::value_error("threads must lie in [1, 4096]");
+  return static_cast<int>(threads);
 }
 
-// torch.nn.Linear's (outputs, inputs) -> panels.
+namespace {
+
+// Runs Python's signal handlers; true if one of them raised, which stays set as the error to raise.
+bool signal_raised(void*) {
+  py::gil_scoped_acquire acquire;
+  return PyErr_CheckSignals() != 0;
+}
+
+std::vector<std::string> isas(bool runnable) {
+  std::vector<std::string> names;
+  for (Isa isa : kIsas) {
+    if (isa_built(isa) && (!runnable || isa_supported(isa))) names.emplace_back(isa_name(isa));
+  }
+  return names;
+}
+
+}  // namespace
+
+const StopSignal kPythonSignals{signal_raised, nullptr};
+
+void raise_signal() {
+  if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+}
+
 void pack_matrix(const TensorView<float>& from, int64_t outputs, int64_t inputs, float* to) {
   from.require({outputs, inputs});
   for (int64_t j = 0; j < padded(outputs); ++j) {
@@ -54,189 +63,11 @@ void pack_bias(const TensorView<float>& from, int64_t outputs, float* to) {
   for (int64_t j = 0; j < padded(outputs); ++j) to[j] = j < outputs ? from.data()[j] : 0.0f;
 }
 
-int64_t packed_size(int64_t dim, int64_t width, int64_t blocks) { return checked_layout(dim, width, blocks).size(); }
-
-void pack(const py::object& out, const py::object& input_weight, const py::object& input_bias,
-          const std::vector<py::object>& expand_weights, const std::vector<py::object>& contract_weights,
-          const std::vector<py::object>& contract_biases, const py::object& output_weight,
-          const py::object& output_bias) {
-  const TensorView<float> input(input_weight, "input_weight");
-  const int64_t width = input.extent(0, 2), dim = input.extent(1, 2);
-  const NetworkLayout layout = checked_layout(dim, width, static_cast<int64_t>(expand_weights.size()));
-  if (contract_weights.size() != expand_weights.size() || contract_biases.size() != expand_weights.size()) {
-    throw py::value_error("expand_weights, contract_weights and contract_biases must have one entry per block");
-  }
-  const TensorView<float> packed(out, "out");
-  packed.require({layout.size()});
-  float* to = packed.data();
-  pack_matrix(input, width, dim, to + layout.input_weight());
-  pack_bias({input_bias, "input_bias"}, width, to + layout.input_bias());
-  for (int64_t b = 0; b < layout.blocks; ++b) {
-    const std::string at = "[" + std::to_string(b) + "]";
-    pack_matrix({expand_weights[b], "expand_weights" + at}, 2 * width, width, to + layout.expand_weight(b));
-    pack_matrix({contract_weights[b], "contract_weights" + at}, width, 2 * width, to + layout.contract_weight(b));
-    pack_bias({contract_biases[b], "contract_biases" + at}, width, to + layout.contract_bias(b));
-  }
-  pack_matrix({output_weight, "output_weight"}, dim, width, to + layout.output_weight());
-  pack_bias({output_bias, "output_bias"}, dim, to + layout.output_bias());
-}
-
-void noise(const py::object& out, uint64_t seed, const py::object& candidates, int64_t key, const std::string& isa) {
-  const Isa chosen = runnable_isa(isa);
-  const TensorView<int64_t> numbers(candidates, "candidates");
-  const TensorView<float> z(out, "out");
-  const int64_t count = numbers.extent(0, 1), dim = z.extent(1, 2);
-  z.require({count, dim});
-  if (key < 0 || key > UINT32_MAX) throw py::value_error("key must lie in [0, 2^32)");
-  py::gil_scoped_release release;
-  fill_noise(chosen, seed, numbers.data(), count, static_cast<uint32_t>(key), dim, z.data());
-}
-
-// Views of the arguments that the CPU and CUDA loops share; they keep the memory alive.
-struct DenoiseArguments {
-  TensorView<float> weights, step_conditioning, job_conditioning, x;
-  TensorView<double> coefficients;
-  TensorView<int64_t> keys, counts, seeds, first_candidates;
-
-  DenoiseArguments(const py::object& out, const py::object& packed, const py::object& step_conditioning,
-                   const py::object& job_conditioning, const py::object& coefficients, const py::object& keys,
-                   const py::object& counts, const py::object& seeds, const py::object& first_candidates,
-                   int32_t device)
-      : weights(packed, "packed", device),
-        step_conditioning(step_conditioning, "step_conditioning", device),
-        job_conditioning(job_conditioning, "job_conditioning", device),
-        x(out, "out", device),
-        coefficients(coefficients, "coefficients", device),
-        keys(keys, "keys", device),
-        counts(counts, "counts"),
-        seeds(seeds, "seeds"),
-        first_candidates(first_candidates, "first_candidates") {}
-
-  DenoiseProblem problem(double guidance, bool clip) const {
-    DenoiseProblem p{};
-    p.steps = step_conditioning.extent(0, 3);
-    const int64_t blocks = step_conditioning.extent(1, 3), width = step_conditioning.extent(2, 3) / 2;
-    p.candidates = x.extent(0, 2);
-    p.layout = checked_layout(x.extent(1, 2), width, blocks);
-    p.jobs = job_conditioning.extent(0, 4);
-    p.branches = job_conditioning.extent(1, 4);
-    if (p.branches != 1 && p.branches != 2) throw py::value_error("job_conditioning must have 1 or 2 branches");
-    step_conditioning.require({p.steps, blocks, 2 * width});
-    job_conditioning.require({p.jobs, p.branches, blocks, 2 * width});
-    weights.require({p.layout.size()});
-    coefficients.require({p.steps, 5});
-    keys.require({p.steps + 1});
-    counts.require({p.jobs});
-    seeds.require({p.jobs});
-    first_candidates.require({p.jobs});
-    int64_t rest = p.candidates;
-    for (int64_t job = 0; job < p.jobs; ++job) {
-      const int64_t count = counts.data()[job], first = first_candidates.data()[job];
-      if (count < 0 || count > rest) throw py::value_error("counts must be 0 or more and add up to the rows of out");
-      if (first < 0 || first > INT64_MAX - count) throw py::value_error("first_candidates must lie in [0, 2^63)");
-      rest -= count;
-    }
-    if (rest != 0) throw py::value_error("counts must be 0 or more and add up to the rows of out");
-    if (!std::isfinite(guidance)) throw py::value_error("guidance must be finite");
-    p.weights = weights.data();
-    p.step_conditioning = step_conditioning.data();
-    p.job_conditioning = job_conditioning.data();
-    p.coefficients = coefficients.data();
-    p.keys = keys.data();
-    p.counts = counts.data();
-    p.seeds = seeds.data();
-    p.first_candidates = first_candidates.data();
-    p.guidance = static_cast<float>(guidance);
-    p.clip = clip;
-    p.x = x.data();
-    return p;
-  }
-};
-
-// Runs Python's signal handlers; true if one of them raised, which stays set as the error to raise.
-bool signal_raised(void*) {
-  py::gil_scoped_acquire acquire;
-  return PyErr_CheckSignals() != 0;
-}
-
-// The index of the first step at which a candidate was not finite, or -1.
-int64_t run_cpu(const py::object& out, const py::object& packed, const py::object& step_conditioning,
-                const py::object& job_conditioning, const py::object& coefficients, const py::object& keys,
-                const py::object& counts, const py::object& seeds, const py::object& first_candidates,
-                double guidance, bool clip, const std::string& isa, int64_t threads) {
-  const Isa chosen = runnable_isa(isa);
-  if (threads < 1 || threads > 4096) throw py::value_error("threads must lie in [1, 4096]");
-  const DenoiseArguments arguments(out, packed, step_conditioning, job_conditioning, coefficients, keys, counts, seeds,
-                                   first_candidates, dlpack::kCpu);
-  const DenoiseProblem problem = arguments.problem(guidance, clip);
-  for (int64_t step = 0; step <= problem.steps; ++step) {
-    if (problem.keys[step] < 0 || problem.keys[step] > UINT32_MAX) {
-      throw py::value_error("keys must lie in [0, 2^32)");
-    }
-  }
-  int64_t diverged;
-  {
-    py::gil_scoped_release release;
-    diverged = denoise_cpu(problem, chosen, static_cast<int>(threads), {signal_raised, nullptr});
-  }
-  if (PyErr_Occurred() != nullptr) throw py::error_already_set();
-  return diverged == kNotDiverged ? -1 : diverged;
-}
-
-#ifdef DIFFHPO_CUDA
-void run_cuda(const py::object& out, const py::object& status, const py::object& packed,
-              const py::object& step_conditioning, const py::object& job_conditioning, const py::object& coefficients,
-              const py::object& keys, const py::object& counts, const py::object& seeds,
-              const py::object& first_candidates, const py::object& jobs_on_device, double guidance, bool clip,
-              uintptr_t stream) {
-  const DenoiseArguments arguments(out, packed, step_conditioning, job_conditioning, coefficients, keys, counts, seeds,
-                                   first_candidates, dlpack::kCuda);
-  const DenoiseProblem problem = arguments.problem(guidance, clip);
-  const TensorView<int64_t> diverged(status, "status", dlpack::kCuda);
-  const TensorView<int64_t> jobs(jobs_on_device, "jobs_on_device", dlpack::kCuda);
-  diverged.require({1});
-  jobs.require({problem.jobs, 3});
-  const int device = arguments.x.device_index();
-  for (int other : {arguments.weights.device_index(), arguments.step_conditioning.device_index(),
-                    arguments.job_conditioning.device_index(), arguments.coefficients.device_index(),
-                    arguments.keys.device_index(), diverged.device_index(), jobs.device_index()}) {
-    if (other != device) throw py::value_error("the tensors lie on different CUDA devices");
-  }
-  const std::string error = denoise_cuda(problem, jobs.data(), diverged.data(), device, stream);
-  if (!error.empty()) throw std::runtime_error(error);
-}
-#endif
-
-std::vector<std::string> isas(bool runnable) {
-  std::vector<std::string> names;
-  for (Isa isa : kIsas) {
-    if (isa_built(isa) && (!runnable || isa_supported(isa))) names.emplace_back(isa_name(isa));
-  }
-  return names;
-}
-
-}  // namespace
 }  // namespace diffhpo
 
 PYBIND11_MODULE(_C, m) {
-  using namespace diffhpo;
-  m.doc() = "Native kernels of diffhpo. Call them through diffhpo.kernels.ops.";
-  m.def("isas", &isas, py::arg("runnable"), 
-        "Builds of the CPU kernel; with runnable, those that this machine can run.");
-  m.def("packed_size", &packed_size, py::arg("dim"), py::arg("width"), py::arg("blocks"));
-  m.def("pack", &pack, py::arg("out"), py::arg("input_weight"), py::arg("input_bias"), py::arg("expand_weights"),
-        py::arg("contract_weights"), py::arg("contract_biases"), py::arg("output_weight"), py::arg("output_bias"));
-  m.def("noise", &noise, py::arg("out"), py::arg("seed"), py::arg("candidates"), py::arg("key"), py::arg("isa"));
-  m.def("denoise_cpu", &run_cpu, py::arg("out"), py::arg("packed"), py::arg("step_conditioning"),
-        py::arg("job_conditioning"), py::arg("coefficients"), py::arg("keys"), py::arg("counts"), py::arg("seeds"),
-        py::arg("first_candidates"), py::arg("guidance"), py::arg("clip"), py::arg("isa"), py::arg("threads"));
-#ifdef DIFFHPO_CUDA
-  m.attr("cuda_built") = true;
-  m.def("denoise_cuda", &run_cuda, py::arg("out"), py::arg("status"), py::arg("packed"), py::arg("step_conditioning"),
-        py::arg("job_conditioning"), py::arg("coefficients"), py::arg("keys"), py::arg("counts"), py::arg("seeds"),
-        py::arg("first_candidates"), py::arg("jobs_on_device"), py::arg("guidance"), py::arg("clip"),
-        py::arg("stream"));
-#else
-  m.attr("cuda_built") = false;
-#endif
+  m.doc() = "Native kernels of diffhpo. Call them through diffhpo.kernels.";
+  m.def("isas", &diffhpo::isas, py::arg("runnable"),
+        "Builds of the CPU kernels; with runnable, those that this machine can run.");
+  diffhpo::bind_denoise(m);
 }
