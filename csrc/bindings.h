@@ -15,6 +15,7 @@
 namespace diffhpo {
 
 void bind_denoise(pybind11::module_& m);
+void bind_training(pybind11::module_& m);
 
 // Throws ValueError unless the build exists and this processor runs it.
 Isa runnable_isa(const std::string& name);

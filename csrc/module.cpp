@@ -70,4 +70,5 @@ PYBIND11_MODULE(_C, m) {
   m.def("isas", &diffhpo::isas, py::arg("runnable"),
         "Builds of the CPU kernels; with runnable, those that this machine can run.");
   diffhpo::bind_denoise(m);
+  diffhpo::bind_training(m);
 }

@@ -25,7 +25,7 @@ def weights(trainer):
 
 def test_the_loss_is_equation_2_of_the_brief(history):
     trainer = small_trainer()
-    batch = Sampler(history).draw(6, torch.Generator().manual_seed(0))
+    batch = Sampler(history).draw(6, seed=0)
     eps = torch.randn(6, 2, generator=torch.Generator().manual_seed(1))
     bars = NoiseSchedule.linear().alpha_bars[batch.t].float().unsqueeze(1)
     x_t = bars.sqrt() * (2 * batch.x - 1) + (1 - bars).sqrt() * eps

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trainer's steps in native calls: which models that covers, and parameters and moments there and back."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from diffhpo.kernels import training
+from diffhpo.kernels.training import TrainingProblem, TrainingShape, TrainingState
+from diffhpo.model.loss import Loss
+from diffhpo.model.network import Network, sinusoidal_features
+from diffhpo.model.sampler import Sampler
+from diffhpo.model.transformer import Transformer
+
+#: Largest of any size that the kernel takes, as csrc/bind_training.cpp has it.
+LARGEST_SIZE = 4096
+
+
+def training_shape(network: Network, transformer: Transformer) -> TrainingShape:
+    """The sizes of a pair as the kernel takes them."""
+    return TrainingShape(
+        network.dim,
+        network.width,
+        len(network.blocks),
+        network.context_width,
+        network.time_features,
+        len(transformer.layers),
+        transformer.heads,
+    )
+
+
+def not_covered(network: Network, transformer: Transformer) -> str | None:
+    """Why the native training step does not cover a pair of models, or None if it does.
+
+    It covers every Network without cross-attention with its Transformer, of any sizes up to 4096, whose
+    parameters are all float32, on the CPU and trainable. Subclasses may compute something else, so they are
+    not covered.
+
+    Example:
+        >>> not_covered(Network(2, context_width=8), Transformer(2, width=8))
+        >>> not_covered(Network(2, context_width=8, cross_attention=True), Transformer(2, width=8))
+        'the network has cross-attention'
+    """
+    if type(network) is not Network or type(transformer) is not Transformer:
+        return "the models are not exactly a Network and a Transformer"
+    if network.cross_attention:
+        return "the network has cross-attention"
+    if network.dim != transformer.dim or network.context is None:
+        return "network and transformer do not fit together"
+    shape = training_shape(network, transformer)
+    if max(shape.sizes) > LARGEST_SIZE:
+        return f"a size is beyond {LARGEST_SIZE}"
+    for part, module in (("network", network), ("transformer", transformer)):
+        for name, parameter in module.named_parameters():
+            at = f"{part}.{name}"
+            if parameter.device.type != "cpu":
+                return f"{at} is on {parameter.device}"
+            if parameter.dtype != torch.float32:
+                return f"{at} is {parameter.dtype}"
+            if not parameter.requires_grad:
+                return f"{at} is frozen"
+    return None
+
+
+class NativeTraining:
+    """Steps of Adam on a Loss in native calls; the moments stay those of the torch optimiser."""
+
+    def __init__(self, loss: Loss, optimizer: torch.optim.Adam) -> None:
+        self._adder = loss.noise_adder
+        self._shape = training_shape(loss.network, loss.transformer)
+        named = dict(loss.named_parameters())
+        self._parameters = [named[name] for name in self._shape.parameters]
+        self._optimizer = optimizer
+        timesteps = torch.arange(len(loss.noise_adder.schedule))
+        self._features = sinusoidal_features(timesteps, self._shape.time_features).float()
+
+    def take(
+        self,
+        sampler: Sampler,
+        steps: int,
+        *,
+        batch: int,
+        learning_rate: float,
+        seed: int,
+        first: int,
+        isa: str,
+    ) -> tuple[list[float], BaseException | None]:
+        """Take steps `first` to `first + steps`.
+
+        Returns:
+            The losses of the steps done, and what interrupted the others, for the caller to raise. The model
+            and the moments are those after the last whole step.
+        """
+        problem = TrainingProblem(
+            self._shape,
+            (sampler.table,),
+            (seed,),
+            sampler.rule,
+            batch,
+            learning_rate,
+            self._adder.signal,
+            self._adder.noise,
+            self._features,
+        )
+        state = self._gather(first)
+        losses = torch.zeros(1, steps, dtype=torch.float64)
+        interrupt: BaseException | None = None
+        try:
+            training.train(problem, state, losses, isa=isa)
+        except KeyboardInterrupt as error:
+            interrupt = error
+        done = int(state.steps[0]) - first
+        if done:
+            self._scatter(state)
+        return losses[0, :done].tolist(), interrupt
+
+    def _gather(self, first: int) -> TrainingState:
+        def moments(key: str) -> Tensor:
+            state = self._optimizer.state
+            return _flat([state[p][key] if p in state else torch.zeros_like(p) for p in self._parameters])
+
+        return TrainingState(
+            _flat(self._parameters), moments("exp_avg"), moments("exp_avg_sq"), torch.tensor([first])
+        )
+
+    @torch.no_grad()
+    def _scatter(self, trained: TrainingState) -> None:
+        state = self._optimizer.state
+        for parameter in self._parameters:
+            if parameter not in state:
+                state[parameter] = {
+                    "step": torch.zeros(()),
+                    "exp_avg": torch.zeros_like(parameter),
+                    "exp_avg_sq": torch.zeros_like(parameter),
+                }
+        for target, flat in (
+            (self._parameters, trained.parameters),
+            ([state[p]["exp_avg"] for p in self._parameters], trained.exp_avg),
+            ([state[p]["exp_avg_sq"] for p in self._parameters], trained.exp_avg_sq),
+        ):
+            parts = flat[0].split([parameter.numel() for parameter in self._parameters])
+            for tensor, part in zip(target, parts, strict=True):
+                tensor.copy_(part.view_as(tensor))
+        for parameter in self._parameters:
+            state[parameter]["step"].fill_(float(trained.steps[0]))
+
+
+def _flat(tensors: list[Tensor]) -> Tensor:
+    """(1, P), a copy."""
+    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors]).unsqueeze(0)
