@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Python's names of the training kernel.
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -13,7 +14,8 @@ namespace diffhpo {
 namespace {
 
 constexpr int64_t kLargestSize = 1 << 12;      // of every size of the shape
-constexpr int64_t kLargestTable = 1 << 28;     // parameters, and tokens times context width
+constexpr int64_t kLargestTable = 1 << 28;     // parameters
+constexpr int64_t kLargestScratch = 1 << 30;   // floats of working memory of one thread
 constexpr int64_t kWords = int64_t{1} << 32;
 
 TrainingShape checked_shape(const std::vector<int64_t>& sizes) {
@@ -67,17 +69,21 @@ struct DrawArguments {
     for (int64_t below : {jitter_below, flag_dropout_below}) {
       if (below < 0 || below > kWords) throw py::value_error("jitter_below, flag_dropout_below must lie in [0, 2^32]");
     }
-    int64_t first = 0;
+    int64_t first = 0, largest = 1;
     for (int64_t task = 0; task < p.tasks; ++task) {
       const int64_t count = trials.data()[task];
       if (count < 1 || count > all - first) throw py::value_error("trials must be positive and add up to the rows of x");
-      if (batch * (count + 1) > kLargestTable / whole(shape.context_width)) {
-        throw py::value_error("batch * trials * context_width is beyond 2^28");
-      }
+      largest = std::max(largest, count);
       check_history(first, count);
       first += count;
     }
     if (first != all) throw py::value_error("trials must be positive and add up to the rows of x");
+    // The scores of attention are the largest part by far; the exact size may only be computed once they are bounded.
+    const double scores = 1.0 * batch * (largest + 1) * (largest + 16) * shape.heads * shape.layers;
+    if (scores > kLargestScratch ||
+        divide_training_scratch(nullptr, TrainingLayout(shape), batch, largest).size > kLargestScratch) {
+      throw py::value_error("batch, trials and shape together need more than 4 GiB of working memory");
+    }
     p.trials = trials.data();
     p.x = x.data();
     p.y = y.data();

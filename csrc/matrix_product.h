@@ -2,7 +2,7 @@
 // out = initial + a b, in register tiles: the one product that forward, backward and weight gradients are made of.
 //
 // Elements of `a` are broadcast, so it may lie by rows or by columns; rows of `b` and `out` fill SIMD lanes. Every
-// element is one sum, `inner` ascending, whatever the tiles.
+// element is one sum, `inner` ascending, whatever the tiles; `initial`, often larger than the sum, comes last.
 #pragma once
 
 #include <cstdint>
@@ -53,13 +53,7 @@ constexpr Initial kZero{nullptr, 0};
 template <int RowCount, int Vectors, bool ByColumns>
 __attribute__((noinline)) void product_tile(int64_t inner, Left a, Right b, Initial initial, Rows out) {
   const int64_t across = ByColumns ? 1 : a.row, along = ByColumns ? a.inner : 1;
-  Vec sum[RowCount][Vectors];
-#pragma GCC unroll 12
-  for (int row = 0; row < RowCount; ++row) {
-    for (int v = 0; v < Vectors; ++v) {
-      sum[row][v] = initial.at == nullptr ? Vec{} : load(initial.at + row * initial.stride + v * kLanes);
-    }
-  }
+  Vec sum[RowCount][Vectors] = {};
   const float* from = a.at;
   const float* weights = b.at;
   for (int64_t k = 0; k < inner; ++k, from += along, weights += b.inner) {
@@ -75,7 +69,10 @@ __attribute__((noinline)) void product_tile(int64_t inner, Left a, Right b, Init
   }
 #pragma GCC unroll 12
   for (int row = 0; row < RowCount; ++row) {
-    for (int v = 0; v < Vectors; ++v) store(out.at + row * out.stride + v * kLanes, sum[row][v]);
+    for (int v = 0; v < Vectors; ++v) {
+      if (initial.at != nullptr) sum[row][v] = sum[row][v] + load(initial.at + row * initial.stride + v * kLanes);
+      store(out.at + row * out.stride + v * kLanes, sum[row][v]);
+    }
   }
 }
 

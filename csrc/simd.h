@@ -109,7 +109,7 @@ DIFFHPO_INLINE float total(Vec v) {
 #endif
 }
 
-// a / b for 1 <= b < 2^126. With AVX-512 by an estimate of 1 / b, one Newton step and a correction of the
+// a / b for 2^-126 <= b < 2^126. With AVX-512 by an estimate of 1 / b, one Newton step and a correction of the
 // quotient, 3x the throughput of the division instruction; within an ulp of it.
 DIFFHPO_INLINE Vec divide(Vec a, Vec b) {
 #if defined(__AVX512F__)

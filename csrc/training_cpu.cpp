@@ -61,7 +61,7 @@ void adam(const TrainingScratch& s, int64_t size, double learning_rate, int64_t 
     store(s.exp_avg + i, m);
     store(s.exp_avg_sq + i, v);
     const Vec size_of_step = fused(square_root(v), root, broadcast(1e-8f));
-    store(s.weights + i, load(s.weights + i) - rate * m / size_of_step);
+    store(s.weights + i, load(s.weights + i) - divide(rate * m, size_of_step));
   }
 }
 

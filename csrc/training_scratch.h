@@ -95,6 +95,7 @@ struct TrainingScratch {
   float* stream_gradient;  // [R, W]
   float* hidden_gradient;  // [R, 2W]
   float* predicted;        // [R, d], then its gradient
+  int64_t zero_floats;     // at the front, which have to be zero before the first use
   int64_t size;
 };
 
@@ -125,17 +126,21 @@ DIFFHPO_INLINE TrainingScratch divide_training_scratch(float* base, const Traini
   const int64_t dim = whole(s.dim), width = whole(s.width), hidden = s.hidden();
   Carver at(base);
   TrainingScratch t{};
+  // Padding in these is read, and never written.
   t.weights = at.floats(layout.size.packed);
   t.gradients = at.floats(layout.size.packed);
   t.exp_avg = at.floats(layout.size.packed);
   t.exp_avg_sq = at.floats(layout.size.packed);
   t.transposed = at.floats(layout.size.transposed);
-  t.folded = at.floats(layout.size.packed);
-  t.folded_bias = at.floats(layout.size.packed);
   t.scaled_x = at.floats(trials * whole(s.dim + 2));
+  t.column_mask = at.floats(context);
+  t.x_t = at.floats(batch * dim);
+  t.features = at.floats(batch * whole(s.time_features));
+  t.folded_bias = at.floats(layout.size.packed);
+  t.zero_floats = at.size;
+  t.folded = at.floats(layout.size.packed);
   t.base = at.floats(trials * context);
   t.base_gradient = at.floats(trials * context);
-  t.column_mask = at.floats(context);
   t.draws.query = at.integers(batch);
   t.draws.improve = at.integers(batch);
   t.draws.timestep = at.integers(batch);
@@ -164,8 +169,6 @@ DIFFHPO_INLINE TrainingScratch divide_training_scratch(float* base, const Traini
   layer_activations(nullptr, s, batch, trials, true, &last_floats);
   t.layers = at.floats((s.layers - 1) * t.layer_floats + last_floats);
   t.attention_start = at.longs(batch + 1);
-  t.x_t = at.floats(batch * dim);
-  t.features = at.floats(batch * whole(s.time_features));
   t.time_slope = at.floats(batch * width);
   t.time_hidden = at.floats(batch * width);
   t.shifts = at.floats(batch * s.shifts());

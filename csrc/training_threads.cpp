@@ -60,7 +60,8 @@ void train_cpu(const TrainingProblem& p, Isa isa, int threads, StopSignal interr
   const int64_t trials = largest_history(p);
   std::vector<int64_t> first(p.tasks + 1, 0);
   for (int64_t task = 0; task < p.tasks; ++task) first[task + 1] = first[task] + p.trials[task];
-  run_on_threads(p.tasks, threads, divide_training_scratch(nullptr, layout, p.batch, trials).size, interrupted,
+  const TrainingScratch sizes = divide_training_scratch(nullptr, layout, p.batch, trials);
+  run_on_threads(p.tasks, threads, sizes.size, interrupted,
                  [&](int64_t task, float* memory, StopSignal stop) {
                    const TrainingScratch s = divide_training_scratch(memory, layout, p.batch, trials);
                    const int64_t at = task * layout.size.flat;
@@ -75,7 +76,8 @@ void train_cpu(const TrainingProblem& p, Isa isa, int threads, StopSignal interr
                    unpack(layout, s.exp_avg, p.exp_avg + at);
                    unpack(layout, s.exp_avg_sq, p.exp_avg_sq + at);
                    p.steps_done[task] += done;
-                 });
+                 },
+                 sizes.zero_floats);
 }
 
 void draw_cpu(const TrainingProblem& p, int64_t step, Isa isa, const DrawnBatch& out) {

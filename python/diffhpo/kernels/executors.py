@@ -114,8 +114,8 @@ def training_executor(name: str, not_covered: str | None) -> Executor:
 
     Args:
         name: "auto", "reference", "cpu" or one of `CPU_EXECUTORS`.
-        not_covered: why the native training step cannot train the models, or None if it can. "auto" then takes
-            the reference.
+        not_covered: why the native training step cannot train the models, or None if it can. With a reason
+            "auto" takes the reference.
 
     Raises:
         InputError: if the name is unknown.

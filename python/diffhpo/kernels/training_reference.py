@@ -6,14 +6,14 @@ Everything random of step k, row r under seed s is Philox4x32-10 of the counter 
 
 | purpose | index | words |
 |---|---|---|
-| `TRIPLE` | 0 | the query, the share u of members, whether better trials are cleared, whether the flag is withheld |
-| `TRIPLE` | 1 | whether the query is jittered, the timestep, two unused |
+| `TRIPLE` | 0 | w0 the query, w1 the share of members, w2 balancing, w3 withholding the flag |
+| `TRIPLE` | 1 | w0 whether the query is jittered, w1 the timestep; two are unused |
 | `MEMBER` | j // 4 | word j mod 4: trial j is a member if it is below the word of the share |
-| `JITTER` | j // 4 | normals of dimensions j, as `reference.noise` makes them |
-| `NOISE` | j // 4 | eps of dimensions j, likewise |
+| `JITTER` | j // 4 | the normal of dimension j, as `reference.noise` makes it |
+| `NOISE` | j // 4 | eps of dimension j, likewise |
 
-A probability p stands for a word below round(p 2^32); the timestep is floor(word T / 2^32), which is uniform to
-within T / 2^32.
+A probability p stands for a word below round(p 2^32); the timestep is floor(word T / 2^32), uniform to within
+T / 2^32.
 """
 
 from __future__ import annotations

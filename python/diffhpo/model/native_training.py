@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -146,6 +148,6 @@ class NativeTraining:
             state[parameter]["step"].fill_(float(trained.steps[0]))
 
 
-def _flat(tensors: list[Tensor]) -> Tensor:
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
     """(1, P), a copy."""
     return torch.cat([tensor.detach().reshape(-1) for tensor in tensors]).unsqueeze(0)

@@ -23,7 +23,6 @@ from diffhpo.model.sampler import Sampler
 from diffhpo.model.schedule import NoiseSchedule
 from diffhpo.model.transformer import Transformer
 
-
 #: Steps of one native call at most: a bound on what an exception could lose.
 _NATIVE_CHUNK = 1000
 #: Steps between two updates of the progress bar.
@@ -57,7 +56,8 @@ class Trainer:
         >>> trainer = Trainer(Network(1, context_width=8), Transformer(1, width=8))
         >>> len(trainer.fit(sampler, 3))
         3
-        >>> Trainer(Network(1, context_width=8), Transformer(1, width=8), executor="reference").chosen_executor
+        >>> trainer.executor = "reference"
+        >>> trainer.chosen_executor
         'reference'
     """
 
