@@ -136,14 +136,14 @@ class NativeTraining:
                     "exp_avg": torch.zeros_like(parameter),
                     "exp_avg_sq": torch.zeros_like(parameter),
                 }
-        for target, flat in (
-            (self._parameters, trained.parameters),
+        targets: list[tuple[list[Tensor], Tensor]] = [
+            ([*self._parameters], trained.parameters),
             ([state[p]["exp_avg"] for p in self._parameters], trained.exp_avg),
             ([state[p]["exp_avg_sq"] for p in self._parameters], trained.exp_avg_sq),
-        ):
+        ]
+        for target, flat in targets:
             parts = flat[0].split([parameter.numel() for parameter in self._parameters])
-            for tensor, part in zip(target, parts, strict=True):
-                tensor.copy_(part.view_as(tensor))
+            torch._foreach_copy_(target, [part.view_as(t) for t, part in zip(target, parts, strict=True)])
         for parameter in self._parameters:
             state[parameter]["step"].fill_(float(trained.steps[0]))
 

@@ -131,7 +131,6 @@ class Trainer:
             )
         first, taken = len(self.losses), 0
         best, best_step = float("inf"), 0
-        self._loss.train()
         with tqdm(total=steps, disable=not progress, desc="training", unit="step") as bar:
             while taken < steps:
                 count = min(steps - taken, _PROGRESS_CHUNK if progress else _NATIVE_CHUNK)
@@ -153,7 +152,8 @@ class Trainer:
                         best, best_step = average, step
                 if taken >= 100 and taken > best_step and taken - best_step >= patience:
                     break
-        self._loss.eval()
+        if self._loss.training:
+            self._loss.eval()
         if checkpoint is not None:
             self.save(checkpoint)
         return self.losses[first:]
@@ -184,6 +184,7 @@ class Trainer:
         words = self.batch * max(sampler.table.x.shape)
         chunk = max(1, min(_DRAWN_STEPS, _DRAWN_WORDS // words))
         losses, end = [], self.step + steps
+        self._loss.train()
         while self.step < end:
             drawn = range(self.step, min(end, self.step + chunk))
             for batch, eps in sampler.draw_steps(self.batch, self.seed, drawn):
