@@ -3,7 +3,8 @@
 
 `python bench/bench_train.py` prints microseconds per step of the kernel, of the torch loop and, where JAX is
 installed, of a jitted scan over steps with the same model, each measured in turn with the others: processor
-time of one thread, the least of many repeats. A figure counts for the machine and the hour it was taken on alone.
+time of one thread, the least of many repeats. A figure counts for the machine and the hour it was taken on
+alone.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 
 from diffhpo.history import History
 from diffhpo.kernels import ops, training
-from diffhpo.kernels.training import TrainingProblem, TrainingState
+from diffhpo.kernels.training_problem import TrainingProblem, TrainingState
 from diffhpo.model import Loss, Network, NoiseAdder, Sampler, Trainer, Transformer
 from diffhpo.model.native_training import training_shape
 from diffhpo.model.network import sinusoidal_features

@@ -21,7 +21,7 @@ from diffhpo.errors import InputError
 from diffhpo.history import History
 from diffhpo.kernels import ops, training, training_reference
 from diffhpo.kernels.reference import noise, philox4x32
-from diffhpo.kernels.training import DrawRule, TrainingProblem, TrainingState, TrialTable
+from diffhpo.kernels.training_problem import DrawRule, TrainingProblem, TrainingState, TrialTable
 from diffhpo.model import ContextBatch, Loss, Network, NoiseAdder, Sampler, Transformer
 from diffhpo.model.native_training import training_shape
 from diffhpo.model.network import sinusoidal_features

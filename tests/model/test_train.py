@@ -6,6 +6,7 @@ import torch
 from diffhpo.errors import BackendError, CheckpointError, InputError
 from diffhpo.history import History
 from diffhpo.model import Loss, Network, NoiseAdder, NoiseSchedule, Sampler, Trainer, Transformer
+from diffhpo.model.joint_training import fit_together
 from diffhpo.model.native_training import not_covered
 
 
@@ -154,6 +155,41 @@ def test_the_executor_follows_a_rule_that_can_be_asked_for(history):
     assert "together" in not_covered(Network(3, context_width=8), Transformer(2, width=8))
 
 
+def test_trainers_together_take_the_steps_that_each_takes_alone(history):
+    x = np.random.default_rng(1).random((23, 2))
+    samplers = [Sampler(history, greed=2.0), Sampler(History(x, x.sum(1)))]
+    together, alone = ([small_trainer(seed, executor="cpu") for seed in (3, 4)] for _ in range(2))
+    together[1].fit(samplers[1], 2)
+    alone[1].fit(samplers[1], 2)
+    losses = fit_together(together, samplers, 5, threads=2)
+    assert losses == [trainer.fit(s, 5) for trainer, s in zip(alone, samplers, strict=True)]
+    for ours, theirs in zip(together, alone, strict=True):
+        assert ours.step == theirs.step
+        assert ours.losses == theirs.losses
+        assert torch.equal(weights(ours), weights(theirs))
+    assert fit_together([], [], 3) == []
+
+
+def test_trainers_that_do_not_fit_together_are_named(history):
+    sampler, trainer = Sampler(history), small_trainer()
+    wide = Trainer(Network(2, width=24, context_width=8), Transformer(2, width=8))
+    for other, sampled, message in (
+        (wide, sampler, "shape"),
+        (small_trainer(batch=5), sampler, "batch"),
+        (small_trainer(learning_rate=1.0), sampler, "learning_rate"),
+        (small_trainer(), Sampler(history, balanced=True), "sampler options"),
+        (small_trainer(schedule=NoiseSchedule.cosine()), sampler, "schedule"),
+        (trainer, sampler, "distinct"),
+    ):
+        with pytest.raises(InputError, match=message):
+            fit_together([trainer, other], [sampler, sampled], 1)
+    with pytest.raises(BackendError, match="reference"):
+        fit_together([trainer, small_trainer(executor="reference")], [sampler, sampler], 1)
+    with pytest.raises(InputError, match="steps"):
+        fit_together([trainer], [sampler], -1)
+    assert trainer.step == 0
+
+
 def test_an_interrupt_is_raised_after_the_whole_steps_are_kept(history, monkeypatch):
     from diffhpo.kernels import training
 
@@ -161,8 +197,8 @@ def test_an_interrupt_is_raised_after_the_whole_steps_are_kept(history, monkeypa
     whole.fit(Sampler(history), 3)
     train = training.train
 
-    def interrupted(problem, state, losses, *, isa):
-        train(problem, state, losses[:, :3].contiguous(), isa=isa)
+    def interrupted(problem, state, losses, **options):
+        train(problem, state, losses[:, :3].contiguous(), **options)
         losses[:, :3] = torch.tensor(whole.losses, dtype=torch.float64)
         raise KeyboardInterrupt
 

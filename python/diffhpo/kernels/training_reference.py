@@ -23,7 +23,7 @@ from torch import Tensor
 
 from diffhpo.errors import InputError
 from diffhpo.kernels.reference import normal_pair, philox4x32, signed_seed
-from diffhpo.kernels.training import WORDS, DrawnTriples, DrawRule, TrialTable
+from diffhpo.kernels.training_problem import WORDS, DrawnTriples, DrawRule, TrialTable
 
 #: Second counter word of each purpose. The reverse loop's are timesteps, far below.
 TRIPLE, MEMBER, JITTER, NOISE = (0xFFFFFFF0 + k for k in range(4))

@@ -3,6 +3,7 @@
 
 from diffhpo.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from diffhpo.model.denoiser import Denoiser
+from diffhpo.model.joint_training import fit_together
 from diffhpo.model.loss import Loss
 from diffhpo.model.network import Network
 from diffhpo.model.noise_adder import NoiseAdder
@@ -22,6 +23,7 @@ __all__ = [
     "Sampler",
     "Trainer",
     "Transformer",
+    "fit_together",
     "load_checkpoint",
     "save_checkpoint",
 ]

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from diffhpo.kernels import training
-from diffhpo.kernels.training import TrainingProblem, TrainingShape, TrainingState
+from diffhpo.kernels.training_problem import TrainingProblem, TrainingShape, TrainingState
 from diffhpo.model.loss import Loss
 from diffhpo.model.network import Network, sinusoidal_features
 from diffhpo.model.sampler import Sampler
@@ -66,58 +67,25 @@ def not_covered(network: Network, transformer: Transformer) -> str | None:
 
 
 class NativeTraining:
-    """Steps of Adam on a Loss in native calls; the moments stay those of the torch optimiser."""
+    """A Loss and its optimiser as the kernel takes them; the moments stay those of the torch optimiser."""
 
     def __init__(self, loss: Loss, optimizer: torch.optim.Adam) -> None:
-        self._adder = loss.noise_adder
-        self._shape = training_shape(loss.network, loss.transformer)
+        self.adder = loss.noise_adder
+        self.shape = training_shape(loss.network, loss.transformer)
         named = dict(loss.named_parameters())
-        self._parameters = [named[name] for name in self._shape.parameters]
+        self._parameters = [named[name] for name in self.shape.parameters]
         self._optimizer = optimizer
         timesteps = torch.arange(len(loss.noise_adder.schedule))
-        self._features = sinusoidal_features(timesteps, self._shape.time_features).float()
+        self.features = sinusoidal_features(timesteps, self.shape.time_features).float()
 
-    def take(
-        self,
-        sampler: Sampler,
-        steps: int,
-        *,
-        batch: int,
-        learning_rate: float,
-        seed: int,
-        first: int,
-        isa: str,
-    ) -> tuple[list[float], BaseException | None]:
-        """Take steps `first` to `first + steps`.
+    @property
+    def learning_rate(self) -> float:
+        """The optimiser's."""
+        return float(self._optimizer.param_groups[0]["lr"])
 
-        Returns:
-            The losses of the steps done, and what interrupted the others, for the caller to raise. The model
-            and the moments are those after the last whole step.
-        """
-        problem = TrainingProblem(
-            self._shape,
-            (sampler.table,),
-            (seed,),
-            sampler.rule,
-            batch,
-            learning_rate,
-            self._adder.signal,
-            self._adder.noise,
-            self._features,
-        )
-        state = self._gather(first)
-        losses = torch.zeros(1, steps, dtype=torch.float64)
-        interrupt: BaseException | None = None
-        try:
-            training.train(problem, state, losses, isa=isa)
-        except KeyboardInterrupt as error:
-            interrupt = error
-        done = int(state.steps[0]) - first
-        if done:
-            self._scatter(state)
-        return losses[0, :done].tolist(), interrupt
+    def gather(self, first: int) -> TrainingState:
+        """A copy of parameters and moments, whose next step is number `first`."""
 
-    def _gather(self, first: int) -> TrainingState:
         def moments(key: str) -> Tensor:
             state = self._optimizer.state
             return _flat([state[p][key] if p in state else torch.zeros_like(p) for p in self._parameters])
@@ -127,7 +95,8 @@ class NativeTraining:
         )
 
     @torch.no_grad()
-    def _scatter(self, trained: TrainingState) -> None:
+    def scatter(self, trained: TrainingState) -> None:
+        """Take parameters and moments back."""
         state = self._optimizer.state
         for parameter in self._parameters:
             if parameter not in state:
@@ -151,3 +120,57 @@ class NativeTraining:
 def _flat(tensors: Sequence[Tensor]) -> Tensor:
     """(1, P), a copy."""
     return torch.cat([tensor.detach().reshape(-1) for tensor in tensors]).unsqueeze(0)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one task trains, from where and on what."""
+
+    model: NativeTraining
+    sampler: Sampler
+    seed: int
+    first: int
+    """Number of its next step."""
+
+
+def take_steps(
+    runs: Sequence[Run], steps: int, *, batch: int, isa: str, threads: int = 1
+) -> tuple[list[list[float]], BaseException | None]:
+    """Take `steps` steps of every run; what they have in common is taken from the first.
+
+    Returns:
+        Each run's losses of the steps that it did, and what interrupted the others, for the caller to raise.
+        Models and moments are those after each run's last whole step.
+    """
+    common, rule = runs[0].model, runs[0].sampler.rule
+    problem = TrainingProblem(
+        common.shape,
+        tuple(run.sampler.table for run in runs),
+        tuple(run.seed for run in runs),
+        rule,
+        batch,
+        common.learning_rate,
+        common.adder.signal,
+        common.adder.noise,
+        common.features,
+    )
+    parts = [run.model.gather(run.first) for run in runs]
+    state = TrainingState(
+        torch.cat([part.parameters for part in parts]),
+        torch.cat([part.exp_avg for part in parts]),
+        torch.cat([part.exp_avg_sq for part in parts]),
+        torch.cat([part.steps for part in parts]),
+    )
+    losses = torch.zeros(len(runs), steps, dtype=torch.float64)
+    interrupt: BaseException | None = None
+    try:
+        training.train(problem, state, losses, isa=isa, threads=threads)
+    except KeyboardInterrupt as error:
+        interrupt = error
+    taken = []
+    for index, run in enumerate(runs):
+        done = int(state.steps[index]) - run.first
+        if done:
+            run.model.scatter(TrainingState(*(part[index : index + 1] for part in vars(state).values())))
+        taken.append(losses[index, :done].tolist())
+    return taken, interrupt

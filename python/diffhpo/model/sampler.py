@@ -11,7 +11,7 @@ from torch import Tensor
 from diffhpo.errors import InputError
 from diffhpo.history import History
 from diffhpo.kernels import training_reference
-from diffhpo.kernels.training import DrawRule, TrialTable
+from diffhpo.kernels.training_problem import DrawRule, TrialTable
 from diffhpo.model.transformer import ContextBatch, rank_within
 
 

@@ -16,7 +16,7 @@ from diffhpo.kernels.executors import training_executor
 from diffhpo.kernels.reference import signed_seed
 from diffhpo.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from diffhpo.model.loss import Loss
-from diffhpo.model.native_training import NativeTraining, not_covered
+from diffhpo.model.native_training import NativeTraining, Run, not_covered, take_steps
 from diffhpo.model.network import Network
 from diffhpo.model.noise_adder import NoiseAdder
 from diffhpo.model.sampler import Sampler
@@ -24,7 +24,7 @@ from diffhpo.model.schedule import NoiseSchedule
 from diffhpo.model.transformer import Transformer
 
 #: Steps of one native call at most: a bound on what an exception could lose.
-_NATIVE_CHUNK = 1000
+NATIVE_CHUNK = 1000
 #: Steps between two updates of the progress bar.
 _PROGRESS_CHUNK = 25
 #: Steps that the torch path draws at once, and the random words that it draws at most.
@@ -123,17 +123,12 @@ class Trainer:
             InputError: if `steps` is negative or the Sampler's timesteps are not the schedule's.
             CheckpointError: if the checkpoint cannot be written; the model keeps what it learned.
         """
-        if steps < 0:
-            raise InputError(f"steps is {steps}; it cannot be negative")
-        if sampler.timesteps != len(self.schedule):
-            raise InputError(
-                f"the sampler draws from {sampler.timesteps} timesteps, the schedule has {len(self.schedule)}"
-            )
+        self._check(sampler, steps)
         first, taken = len(self.losses), 0
         best, best_step = float("inf"), 0
         with tqdm(total=steps, disable=not progress, desc="training", unit="step") as bar:
             while taken < steps:
-                count = min(steps - taken, _PROGRESS_CHUNK if progress else _NATIVE_CHUNK)
+                count = min(steps - taken, _PROGRESS_CHUNK if progress else NATIVE_CHUNK)
                 if checkpoint is not None:
                     count = min(count, checkpoint_every - taken % checkpoint_every)
                 if patience is not None:  # no step before this one can be the last
@@ -158,27 +153,34 @@ class Trainer:
             self.save(checkpoint)
         return self.losses[first:]
 
+    def _check(self, sampler: Sampler, steps: int) -> None:
+        if steps < 0:
+            raise InputError(f"steps is {steps}; it cannot be negative")
+        if sampler.timesteps != len(self.schedule):
+            raise InputError(
+                f"the sampler draws from {sampler.timesteps} timesteps, the schedule has {len(self.schedule)}"
+            )
+
     def _take(self, sampler: Sampler, steps: int) -> list[float]:
         """Take `steps` steps on the chosen executor; their losses."""
         executor = self.chosen_executor
         if executor == "reference":
             return self._take_reference(sampler, steps)
-        if self._native is None:
-            self._native = NativeTraining(self._loss, self._optimizer)
-        losses, interrupt = self._native.take(
-            sampler,
-            steps,
-            batch=self.batch,
-            learning_rate=self.learning_rate,
-            seed=self.seed,
-            first=self.step,
-            isa=executor.removeprefix("cpu-"),
-        )
-        self.step += len(losses)
-        self.losses += losses
+        isa = executor.removeprefix("cpu-")
+        [losses], interrupt = take_steps([self._run(sampler)], steps, batch=self.batch, isa=isa)
+        self._record(losses)
         if interrupt is not None:
             raise interrupt
         return losses
+
+    def _run(self, sampler: Sampler) -> Run:
+        if self._native is None:
+            self._native = NativeTraining(self._loss, self._optimizer)
+        return Run(self._native, sampler, self.seed, self.step)
+
+    def _record(self, losses: list[float]) -> None:
+        self.step += len(losses)
+        self.losses += losses
 
     def _take_reference(self, sampler: Sampler, steps: int) -> list[float]:
         words = self.batch * max(sampler.table.x.shape)
@@ -192,9 +194,8 @@ class Trainer:
                 self._optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 self._optimizer.step()
-                self.step += 1
                 losses.append(float(loss.detach()))
-                self.losses.append(losses[-1])
+                self._record(losses[-1:])
         return losses
 
     def save(self, path: str | os.PathLike[str]) -> None:
