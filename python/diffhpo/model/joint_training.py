@@ -44,7 +44,7 @@ def fit_together(
     """
     if len(trainers) != len(samplers) or len({id(trainer) for trainer in trainers}) != len(trainers):
         raise InputError(
-            f"{len(trainers)} trainers, {len(samplers)} samplers; distinct trainers with a sampler each are needed"
+            f"{len(trainers)} trainers, {len(samplers)} samplers; distinct trainers, one sampler each, needed"
         )
     if not trainers:
         return []

@@ -85,36 +85,43 @@ class NativeTraining:
 
     def gather(self, first: int) -> TrainingState:
         """A copy of parameters and moments, whose next step is number `first`."""
-
-        def moments(key: str) -> Tensor:
-            state = self._optimizer.state
-            return _flat([state[p][key] if p in state else torch.zeros_like(p) for p in self._parameters])
-
+        parameters, moments = _flat(self._parameters), self._moments()
         return TrainingState(
-            _flat(self._parameters), moments("exp_avg"), moments("exp_avg_sq"), torch.tensor([first])
+            parameters,
+            _flat([of["exp_avg"] for of in moments]),
+            _flat([of["exp_avg_sq"] for of in moments]),
+            torch.tensor([first]),
         )
 
     @torch.no_grad()
     def scatter(self, trained: TrainingState) -> None:
         """Take parameters and moments back."""
-        state = self._optimizer.state
-        for parameter in self._parameters:
-            if parameter not in state:
-                state[parameter] = {
-                    "step": torch.zeros(()),
-                    "exp_avg": torch.zeros_like(parameter),
-                    "exp_avg_sq": torch.zeros_like(parameter),
-                }
+        moments = self._moments()
         targets: list[tuple[list[Tensor], Tensor]] = [
             ([*self._parameters], trained.parameters),
-            ([state[p]["exp_avg"] for p in self._parameters], trained.exp_avg),
-            ([state[p]["exp_avg_sq"] for p in self._parameters], trained.exp_avg_sq),
+            ([of["exp_avg"] for of in moments], trained.exp_avg),
+            ([of["exp_avg_sq"] for of in moments], trained.exp_avg_sq),
         ]
         for target, flat in targets:
-            parts = flat[0].split([parameter.numel() for parameter in self._parameters])
+            parts = flat[0].split([tensor.numel() for tensor in target])
             torch._foreach_copy_(target, [part.view_as(t) for t, part in zip(target, parts, strict=True)])
-        for parameter in self._parameters:
-            state[parameter]["step"].fill_(float(trained.steps[0]))
+        for of in moments:
+            of["step"].fill_(float(trained.steps[0]))
+
+    def _moments(self) -> list[dict[str, Tensor]]:
+        """The optimiser's state of every parameter; zeros at the start, as it makes them itself."""
+        state = self._optimizer.state
+        if len(state) < len(self._parameters):
+            for parameter in self._parameters:
+                state.setdefault(
+                    parameter,
+                    {
+                        "step": torch.zeros(()),
+                        "exp_avg": torch.zeros_like(parameter),
+                        "exp_avg_sq": torch.zeros_like(parameter),
+                    },
+                )
+        return [state[parameter] for parameter in self._parameters]
 
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:
@@ -155,12 +162,10 @@ def take_steps(
         common.features,
     )
     parts = [run.model.gather(run.first) for run in runs]
-    state = TrainingState(
-        torch.cat([part.parameters for part in parts]),
-        torch.cat([part.exp_avg for part in parts]),
-        torch.cat([part.exp_avg_sq for part in parts]),
-        torch.cat([part.steps for part in parts]),
-    )
+    state = parts[0]
+    if len(parts) > 1:
+        columns = zip(*(vars(part).values() for part in parts), strict=True)
+        state = TrainingState(*(torch.cat(column) for column in columns))
     losses = torch.zeros(len(runs), steps, dtype=torch.float64)
     interrupt: BaseException | None = None
     try:
