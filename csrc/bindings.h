@@ -14,6 +14,7 @@
 
 namespace diffhpo {
 
+void bind_snapshot(pybind11::module_& m);
 void bind_denoise(pybind11::module_& m);
 
 // Throws ValueError unless the build exists and this processor runs it.

@@ -5,7 +5,6 @@
 
 #include "dense_layer.h"
 #include "philox.h"
-#include "scratch.h"
 #include "simd.h"
 
 #ifndef DIFFHPO_ISA
@@ -80,7 +79,7 @@ bool update(const DenoiseProblem& p, const Scratch& s, int rows, const Step& c) 
       float* at = s.x + row * stride + j;
       Vec eps = load(s.eps + row * stride + j);
       if (p.branches == 2) {
-        const Vec without = load(s.eps + (kTileRows + row) * stride + j);
+        const Vec without = load(s.eps + (s.rows + row) * stride + j);
         eps = eps * broadcast(1.0f + p.guidance) - without * broadcast(p.guidance);
       }
       const Vec x = load(at);
@@ -113,15 +112,14 @@ void predict(const DenoiseProblem& p, const Scratch& s, const Tile& tile, int64_
           s.expanded, wide, s.hidden, narrow);
   }
   apply({w + layout.output_weight(), w + layout.output_bias(), width, dim, Activation::none}, rows, s.hidden, narrow,
-        s.eps + branch * kTileRows * x_stride, x_stride);
+        s.eps + branch * s.rows * x_stride, x_stride);
 }
 
 }  // namespace
 
 namespace DIFFHPO_ISA {
 
-int64_t denoise_tile(const DenoiseProblem& p, const Tile& tile, float* scratch, StopSignal stop) {
-  const Scratch s = divide_scratch(scratch, p.layout);
+int64_t denoise_tile(const DenoiseProblem& p, const Tile& tile, const Scratch& s, StopSignal stop) {
   const int64_t dim = p.layout.dim, stride = padded(dim), groups = noise_groups(dim);
   const int64_t count = tile.rows * groups;
   const uint64_t seed = static_cast<uint64_t>(p.seeds[tile.job]);

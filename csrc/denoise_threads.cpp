@@ -7,7 +7,6 @@
 
 #include "denoise_cpu.h"
 #include "isa.h"
-#include "scratch.h"
 
 namespace diffhpo {
 namespace {
@@ -40,11 +39,14 @@ int64_t denoise_cpu(const DenoiseProblem& problem, Isa isa, int threads, StopSig
   (void)isa;
 #endif
   const std::vector<Tile> tiles = cut(problem, std::max(1, threads));
+  int64_t rows = 0;
+  for (const Tile& tile : tiles) rows = std::max<int64_t>(rows, tile.rows);
   std::atomic<int64_t> diverged{kNotDiverged};
   // Padding lanes of the scratch are computed with and never read; its zeros keep them finite.
-  run_on_threads(static_cast<int64_t>(tiles.size()), threads, divide_scratch(nullptr, problem.layout).size,
+  run_on_threads(static_cast<int64_t>(tiles.size()), threads, divide_scratch(nullptr, problem.layout, rows).size,
                  interrupted, [&](int64_t i, float* scratch, StopSignal stop) {
-                   const int64_t step = kernel(problem, tiles[i], scratch, stop);
+                   const Scratch divided = divide_scratch(scratch, problem.layout, rows);
+                   const int64_t step = kernel(problem, tiles[i], divided, stop);
                    int64_t least = diverged.load();
                    while (step < least && !diverged.compare_exchange_weak(least, step)) {
                    }

@@ -69,5 +69,6 @@ PYBIND11_MODULE(_C, m) {
   m.doc() = "Native kernels of diffhpo. Call them through diffhpo.kernels.";
   m.def("isas", &diffhpo::isas, py::arg("runnable"),
         "Builds of the CPU kernels; with runnable, those that this machine can run.");
+  diffhpo::bind_snapshot(m);
   diffhpo::bind_denoise(m);
 }

@@ -8,32 +8,33 @@
 
 namespace diffhpo {
 
-constexpr int kTileRows = 96;
+constexpr int kTileRows = 96;  // candidates of a tile at most: what keeps 128 wide layers in a 1 MB cache
 
 DIFFHPO_INLINE int64_t noise_groups(int64_t dim) { return (dim + 3) / 4; }
 
 // Rows are padded to whole vectors of any ISA. The floats have to be zero before the first use: padding is
-// computed with, though never read as a result, and must be finite.
+// computed with, though never read as a result, and must be finite. Therefore one thread's tiles share one division.
 struct Scratch {
-  float* x;             // [kTileRows, padded(d)]
-  float* eps;           // [2, kTileRows, padded(d)]
-  float* hidden;        // [kTileRows, padded(W)]
-  float* expanded;      // [kTileRows, padded(2W)]
+  int64_t rows;         // of the largest tile
+  float* x;             // [rows, padded(d)]
+  float* eps;           // [2, rows, padded(d)]
+  float* hidden;        // [rows, padded(W)]
+  float* expanded;      // [rows, padded(2W)]
   float* conditioning;  // [padded(2W)]
-  float* noise;         // [kTileRows, 4 groups] and two vectors more, which may be read
-  uint32_t* group;      // [kTileRows, groups] and a vector more, as the next two: counters of the noise
+  float* noise;         // [rows, 4 groups] and two vectors more, which may be read
+  uint32_t* group;      // [rows, groups] and a vector more, as the next two: counters of the noise
   uint32_t* low;
   uint32_t* high;
   int64_t size;  // in floats, a multiple of 16
 };
 
-// `base`, aligned to 64 bytes, may be null: then only the size is of use.
-DIFFHPO_INLINE Scratch divide_scratch(float* base, const NetworkLayout& layout) {
-  const int64_t counters = kTileRows * noise_groups(layout.dim) + 16;
-  const int64_t sizes[] = {kTileRows * padded(layout.dim),
-                           2 * kTileRows * padded(layout.dim),
-                           kTileRows * padded(layout.width),
-                           kTileRows * padded(2 * layout.width),
+// For tiles of up to `rows` rows. `base`, aligned to 64 bytes, may be null: then only the size is of use.
+DIFFHPO_INLINE Scratch divide_scratch(float* base, const NetworkLayout& layout, int64_t rows) {
+  const int64_t counters = rows * noise_groups(layout.dim) + 16;
+  const int64_t sizes[] = {rows * padded(layout.dim),
+                           2 * rows * padded(layout.dim),
+                           rows * padded(layout.width),
+                           rows * padded(2 * layout.width),
                            padded(2 * layout.width),
                            4 * counters + kPanel,
                            counters,
@@ -45,7 +46,8 @@ DIFFHPO_INLINE Scratch divide_scratch(float* base, const NetworkLayout& layout) 
     if (base != nullptr) parts[i] = base + at;
     at += (sizes[i] + 15) / 16 * 16;
   }
-  return {parts[0],
+  return {rows,
+          parts[0],
           parts[1],
           parts[2],
           parts[3],

@@ -36,24 +36,30 @@ class Executor:
 
 def unavailable() -> dict[str, str]:
     """Executors that cannot run here, each with the reason and the remedy."""
-    reasons: dict[str, str] = {}
+    reasons = {name: _missing(name) for name in (*CPU_EXECUTORS, "cuda")}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def _missing(name: str) -> str | None:
+    """Why the native executor `name` cannot run here; None if it can."""
     try:
         built, runnable = ops.native_isas(runnable=False), ops.native_isas(runnable=True)
     except BackendError as error:
-        return dict.fromkeys((*CPU_EXECUTORS, "cuda"), str(error))
-    for name in CPU_EXECUTORS:
+        return str(error)
+    if name != "cuda":
         isa = name.removeprefix("cpu-")
         if isa not in built:
-            reasons[name] = f"{isa} was not built: this is not an x86-64 processor"
-        elif isa not in runnable:
-            reasons[name] = f"this processor, or its operating system, does not offer {isa}"
+            return f"{isa} was not built: this is not an x86-64 processor"
+        if isa not in runnable:
+            return f"this processor, or its operating system, does not offer {isa}"
+        return None
     if not ops.cuda_built():
-        reasons["cuda"] = "this build has no CUDA kernels; reinstall where nvcc is on PATH"
-    elif not torch.cuda.is_available():
-        reasons["cuda"] = "torch sees no CUDA device; check the driver and that torch is a CUDA build"
-    elif torch.cuda.get_device_capability() < (8, 0):
-        reasons["cuda"] = "the CUDA device is older than compute capability 8.0"
-    return reasons
+        return "this build has no CUDA kernels; reinstall where nvcc is on PATH"
+    if not torch.cuda.is_available():
+        return "torch sees no CUDA device; check the driver and that torch is a CUDA build"
+    if torch.cuda.get_device_capability() < (8, 0):
+        return "the CUDA device is older than compute capability 8.0"
+    return None
 
 
 def _best_cpu() -> str:
@@ -90,22 +96,22 @@ def choose_executor(name: str, *, device: torch.device, cross_attention: bool) -
         if name == "auto":
             return _reference(reason)
         raise BackendError(f'{reason}; use executor="reference"')
-    missing = unavailable()
     if name == "auto":
         if device.type == "cpu":
             name = "cpu"
-        elif device.type == "cuda" and "cuda" not in missing:
+        elif device.type == "cuda" and _missing("cuda") is None:
             name = "cuda"
         else:
-            return _reference(missing.get(device.type, f"there are no native kernels for {device.type}"))
-    if (name == "cuda") != (device.type == "cuda") or device.type not in ("cpu", "cuda"):
-        target = "cuda" if name == "cuda" else "cpu"
-        if name not in missing:
-            raise InputError(f"executor={name!r}, the network is on {device}; use network.to({target!r})")
+            no_kernels = f"there are no native kernels for {device.type}"
+            return _reference(_missing("cuda") or no_kernels if device.type == "cuda" else no_kernels)
+    wanted = "cuda" if name == "cuda" else "cpu"
+    if wanted != device.type and (name == "cpu" or _missing(name) is None):
+        raise InputError(f"executor={name!r}, the network is on {device}; use network.to({wanted!r})")
     if name == "cpu":
         name = _best_cpu()
-    if name in missing:
-        raise BackendError(f"executor {name} is not available: {missing[name]}; see `diffhpo doctor`")
+    reason = _missing(name)
+    if reason is not None:
+        raise BackendError(f"executor {name} is not available: {reason}; see `diffhpo doctor`")
     return Executor(name)
 
 

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from types import ModuleType
 
 import torch
 from torch import Tensor
+from torch.utils.dlpack import to_dlpack
 
 from diffhpo.errors import BackendError, InputError
 from diffhpo.kernels import reference
@@ -49,10 +51,39 @@ def native_isas(*, runnable: bool) -> list[str]:
     return isas
 
 
+def _native_loaded() -> bool:
+    return not isinstance(_native(), ImportError)
+
+
 def cuda_built() -> bool:
     """Whether the native module holds the CUDA kernels; false as well where there is no module."""
-    module = _native()
-    return not isinstance(module, ImportError) and bool(module.cuda_built)
+    return _native_loaded() and bool(native().cuda_built)
+
+
+class Snapshot:
+    """Tensors and their values now; tells later whether any value has changed, whoever wrote to it.
+
+    Values are compared, not version counters: an update through `.data` leaves those as they were.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._tensors = [tensor.detach() for tensor in tensors]
+        self._identity = _identity(tensors)
+        plain = all(t.device.type == "cpu" and t.dtype == torch.float32 and t.is_contiguous() for t in tensors)
+        self._native = native().Snapshot(self._tensors) if plain and _native_loaded() else None
+        self._copies = [] if self._native else [tensor.clone() for tensor in self._tensors]
+
+    def matches(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether `tensors` are those of the snapshot, in the same memory, with the same values."""
+        if _identity(tensors) != self._identity:
+            return False
+        if self._native is not None:
+            return bool(self._native.matches())
+        return all(torch.equal(new, old) for new, old in zip(tensors, self._copies, strict=True))
+
+
+def _identity(tensors: Sequence[Tensor]) -> list[tuple[int, torch.Size, torch.dtype]]:
+    return [(tensor.data_ptr(), tensor.shape, tensor.dtype) for tensor in tensors]
 
 
 def pack(weights: NetworkWeights) -> Tensor:
@@ -130,7 +161,9 @@ def _denoise(
     if packed.device.type == "cuda":
         step = _denoise_cuda(x, arguments, jobs, guidance, clip)
     else:
-        step = native().denoise_cpu(x, *arguments, *jobs, guidance, clip, isa, threads)
+        # As capsules: `Tensor.__dlpack__` takes several microseconds each.
+        views = [to_dlpack(tensor) for tensor in (x, *arguments, *jobs)]
+        step = native().denoise_cpu(*views, guidance, clip, isa, threads)
     if step >= 0:
         raise reference.diverged(step, int(keys[1 + step]))
     return x
