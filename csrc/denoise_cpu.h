@@ -35,6 +35,9 @@ using FillNoise = void (*)(uint64_t seed, const int64_t* candidates, int64_t cou
 DIFFHPO_DECLARE_KERNELS(portable)
 DIFFHPO_DECLARE_KERNELS(avx2)
 DIFFHPO_DECLARE_KERNELS(avx512)
+// Of these only denoise_tile exists.
+DIFFHPO_DECLARE_KERNELS(avx512_int8)
+DIFFHPO_DECLARE_KERNELS(avx512_bf16)
 #undef DIFFHPO_DECLARE_KERNELS
 
 // Runs all tiles on `threads` threads, the caller's among them. `interrupted` is asked by the caller's thread

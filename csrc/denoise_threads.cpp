@@ -28,16 +28,26 @@ std::vector<Tile> cut(const DenoiseProblem& problem, int threads) {
   return tiles;
 }
 
+DenoiseTile kernel_of(Isa isa, Precision precision) {
+#ifdef DIFFHPO_BUILT_BF16
+  if (precision == Precision::bf16) return avx512_bf16::denoise_tile;
+#endif
+#ifdef DIFFHPO_BUILT_INT8
+  if (precision == Precision::int8) return avx512_int8::denoise_tile;
+#endif
+#ifdef DIFFHPO_X86_ISAS
+  if (isa == Isa::avx2) return avx2::denoise_tile;
+  if (isa == Isa::avx512) return avx512::denoise_tile;
+#endif
+  (void)isa;
+  (void)precision;
+  return portable::denoise_tile;
+}
+
 }  // namespace
 
 int64_t denoise_cpu(const DenoiseProblem& problem, Isa isa, int threads, StopSignal interrupted) {
-  DenoiseTile kernel = portable::denoise_tile;
-#ifdef DIFFHPO_X86_ISAS
-  if (isa == Isa::avx2) kernel = avx2::denoise_tile;
-  if (isa == Isa::avx512) kernel = avx512::denoise_tile;
-#else
-  (void)isa;
-#endif
+  const DenoiseTile kernel = kernel_of(isa, problem.precision);
   const std::vector<Tile> tiles = cut(problem, std::max(1, threads));
   int64_t rows = 0;
   for (const Tile& tile : tiles) rows = std::max<int64_t>(rows, tile.rows);

@@ -6,11 +6,11 @@
 
 namespace diffhpo {
 
-#define DIFFHPO_DECLARE_PEAK(isa)                                                       \
-  namespace isa {                                                                       \
-  /* Runs `rounds` rounds of independent multiply-adds; returns the floating-point */   \
-  /* operations done. `sink` keeps the compiler from dropping them. */                  \
-  int64_t multiply_add(int64_t rounds, float* sink);                                    \
+// Runs `rounds` rounds of independent multiply-adds; returns the floating-point operations done. `sink` keeps the
+// compiler from dropping them.
+#define DIFFHPO_DECLARE_PEAK(isa) \
+  namespace isa {                 \
+  int64_t multiply_add(int64_t rounds, float* sink); \
   }
 DIFFHPO_DECLARE_PEAK(portable)
 DIFFHPO_DECLARE_PEAK(avx2)

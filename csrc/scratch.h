@@ -20,6 +20,8 @@ struct Scratch {
   float* eps;           // [2, rows, padded(d)]
   float* hidden;        // [rows, padded(W)]
   float* expanded;      // [rows, padded(2W)]
+  uint8_t* codes;       // [rows, 2 padded(2W)] activations in fewer bits (precision.h)
+  float* row_scale;     // [rows]
   float* conditioning;  // [padded(2W)]
   float* noise;         // [rows, 4 groups] and two vectors more, which may be read
   uint32_t* group;      // [rows, groups] and a vector more, as the next two: counters of the noise
@@ -35,14 +37,16 @@ DIFFHPO_INLINE Scratch divide_scratch(float* base, const NetworkLayout& layout, 
                            2 * rows * padded(layout.dim),
                            rows * padded(layout.width),
                            rows * padded(2 * layout.width),
+                           rows * padded(2 * layout.width) / 2,
+                           rows,
                            padded(2 * layout.width),
                            4 * counters + kPanel,
                            counters,
                            counters,
                            counters};
-  float* parts[9] = {};
+  float* parts[11] = {};
   int64_t at = 0;
-  for (int i = 0; i < 9; ++i) {
+  for (int i = 0; i < 11; ++i) {
     if (base != nullptr) parts[i] = base + at;
     at += (sizes[i] + 15) / 16 * 16;
   }
@@ -51,11 +55,13 @@ DIFFHPO_INLINE Scratch divide_scratch(float* base, const NetworkLayout& layout, 
           parts[1],
           parts[2],
           parts[3],
-          parts[4],
+          reinterpret_cast<uint8_t*>(parts[4]),
           parts[5],
-          reinterpret_cast<uint32_t*>(parts[6]),
-          reinterpret_cast<uint32_t*>(parts[7]),
+          parts[6],
+          parts[7],
           reinterpret_cast<uint32_t*>(parts[8]),
+          reinterpret_cast<uint32_t*>(parts[9]),
+          reinterpret_cast<uint32_t*>(parts[10]),
           at};
 }
 

@@ -40,7 +40,7 @@ struct ManagedTensor {
 };
 
 constexpr int32_t kCpu = 1, kCuda = 2;
-constexpr uint8_t kInt = 0, kFloat = 2;
+constexpr uint8_t kInt = 0, kUInt = 1, kFloat = 2;
 
 template <class T>
 struct ElementType;
@@ -53,6 +53,11 @@ template <>
 struct ElementType<double> {
   static constexpr DataType value{kFloat, 64, 1};
   static constexpr const char* name = "float64";
+};
+template <>
+struct ElementType<uint8_t> {
+  static constexpr DataType value{kUInt, 8, 1};
+  static constexpr const char* name = "uint8";
 };
 template <>
 struct ElementType<int64_t> {

@@ -19,6 +19,8 @@ from diffhpo.kernels.problem import DenoiseProblem
 CPU_EXECUTORS = ("cpu-portable", "cpu-avx2", "cpu-avx512")
 #: What `executor` may be.
 ACCEPTED = ("auto", "reference", "cpu", *CPU_EXECUTORS, "cuda")
+#: What `precision` may be.
+PRECISIONS = ("fp32", "bf16", "int8")
 #: Forces a build of the CPU kernel: portable, avx2 or avx512.
 ISA_VARIABLE = "DIFFHPO_ISA"
 
@@ -28,10 +30,14 @@ class Executor:
     """One way of running the reverse loop: "reference", a build of the CPU kernel, or "cuda"."""
 
     name: str
+    precision: str = "fp32"
 
-    def denoise(self, problem: DenoiseProblem, packed: Tensor, threads: int) -> Tensor:
+    def denoise(
+        self, problem: DenoiseProblem, packed: Tensor, threads: int, coded: Tensor | None = None
+    ) -> Tensor:
         """Run a native executor; `ops.denoise` on the device that the executor stands for."""
-        return ops.denoise(problem, packed, isa=self.name.removeprefix("cpu-"), threads=threads)
+        isa = self.name.removeprefix("cpu-")
+        return ops.denoise(problem, packed, isa=isa, threads=threads, precision=self.precision, coded=coded)
 
 
 def unavailable() -> dict[str, str]:
@@ -74,21 +80,39 @@ def _best_cpu() -> str:
     return f"cpu-{forced}"
 
 
-def choose_executor(name: str, *, device: torch.device, cross_attention: bool) -> Executor:
-    """The executor that `name` stands for, for a network on `device`.
+def choose_executor(
+    name: str, *, device: torch.device, cross_attention: bool, precision: str = "fp32"
+) -> Executor:
+    """The executor that `name` stands for, for a network on `device`, at a precision.
 
     "auto" is the native executor of the device. Only where the native kernels do not cover the network, or
     its device has none, does it take the reference, and says so.
 
     Raises:
-        InputError: if the name is unknown, or the network lies on another device than the executor.
-        BackendError: if the executor is not available; the message has the remedy.
+        InputError: if the name or the precision is unknown, or the network lies on another device than the
+            executor.
+        BackendError: if the executor is not available, or not at this precision; the message has the remedy.
 
     Warns:
         ExecutorWarning: if "auto" takes the reference.
     """
     if name not in ACCEPTED:
         raise InputError(f"executor is {name!r}; accepted: {', '.join(ACCEPTED)}")
+    if precision not in PRECISIONS:
+        raise InputError(f"precision is {precision!r}; accepted: {', '.join(PRECISIONS)}")
+    chosen = _choose(name, device, cross_attention)
+    if precision == "fp32":
+        return chosen
+    offered = ops.precisions(chosen.name.removeprefix("cpu-")) if chosen.name in CPU_EXECUTORS else ["fp32"]
+    if precision not in offered:
+        raise BackendError(
+            f"executor {chosen.name} does not run at precision {precision} on this machine; it offers "
+            f"{', '.join(offered)}. Use precision='fp32'; see `diffhpo doctor`"
+        )
+    return Executor(chosen.name, precision)
+
+
+def _choose(name: str, device: torch.device, cross_attention: bool) -> Executor:
     if name == "reference":
         return Executor("reference")
     if cross_attention:
@@ -120,7 +144,7 @@ def _reference(reason: str) -> Executor:
         f'executor="auto" takes the reference: {reason}. It computes the same, several times slower; '
         'executor="reference" silences this',
         ExecutorWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
     return Executor("reference")
 
@@ -130,7 +154,8 @@ def describe() -> dict[str, Any]:
 
     Returns:
         "auto": the executor that a network on the CPU gets, or the error; "available": their names;
-        "unavailable": name -> reason; "cuda_built"; "threads"; the value of DIFFHPO_ISA.
+        "unavailable": name -> reason; "precisions": of `auto`; "cuda_built"; "threads"; the value of
+        DIFFHPO_ISA.
     """
     missing = unavailable()
     names = ("reference", *CPU_EXECUTORS, "cuda")
@@ -142,6 +167,7 @@ def describe() -> dict[str, Any]:
         "auto": auto,
         "available": [name for name in names if name not in missing],
         "unavailable": missing,
+        "precisions": ops.precisions(auto.removeprefix("cpu-")) if auto in CPU_EXECUTORS else ["fp32"],
         "cuda_built": ops.cuda_built(),
         "threads": torch.get_num_threads(),
         ISA_VARIABLE: os.environ.get(ISA_VARIABLE),

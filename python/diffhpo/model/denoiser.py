@@ -72,6 +72,7 @@ class Denoiser:
         guidance: float = 0.0,
         clip: bool = True,
         threads: int | None = None,
+        precision: str = "fp32",
         first_candidate: int = 0,
     ) -> Tensor:
         """Draw `n` configurations for one context.
@@ -92,6 +93,9 @@ class Denoiser:
                 Salimans (2022), arXiv 2207.12598, eq. 6. 0 is no guidance.
             clip: clip every estimate of x_0 to [-1, 1]. Without it the result may leave [0, 1].
             threads: threads of the CPU executor; torch.get_num_threads() where it is left out.
+            precision: of the products in the residual blocks: "fp32"; or "bf16" or "int8", about two to
+                three times as fast on processors that have the instructions (`diffhpo doctor` lists them).
+                docs/numerics.md says how far their samples are from those of fp32.
             first_candidate: number of the first candidate: rows k onwards of a larger draw are drawn alone
                 with first_candidate=k.
 
@@ -113,6 +117,7 @@ class Denoiser:
             guidance=guidance,
             clip=clip,
             threads=threads,
+            precision=precision,
             first_candidates=[first_candidate],
         )[0]
 
@@ -130,6 +135,7 @@ class Denoiser:
         guidance: float = 0.0,
         clip: bool = True,
         threads: int | None = None,
+        precision: str = "fp32",
         first_candidates: Sequence[int] | None = None,
     ) -> list[Tensor]:
         """Draw configurations for several contexts in one call: `sample` of each, in any order.
@@ -171,7 +177,10 @@ class Denoiser:
         process = self._process(steps, method)
         embedded = [embed_context(context, self.network, self.transformer) for context in contexts]
         chosen = choose_executor(
-            executor, device=self.network.input.weight.device, cross_attention=self.network.cross_attention
+            executor,
+            device=self.network.input.weight.device,
+            cross_attention=self.network.cross_attention,
+            precision=precision,
         )
         self._packed.refresh()
         if chosen.name == "reference":
@@ -188,7 +197,7 @@ class Denoiser:
             bool(clip),
         )
         threads = torch.get_num_threads() if threads is None else threads
-        x = chosen.denoise(problem, self._packed.weights, threads)
+        x = chosen.denoise(problem, self._packed.weights, threads, self._packed.coded(precision))
         return [_to_unit(part) for part in x.split(sizes)]
 
     def _process(self, steps: int | Sequence[int], method: str) -> ReverseProcess:

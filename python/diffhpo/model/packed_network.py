@@ -30,6 +30,7 @@ class PackedNetwork:
         self._exact: Network = network
         self._unpacked: NetworkWeights | None = None
         self._weights: Tensor | None = None
+        self._coded: dict[str, Tensor] = {}
         self._step_conditioning: Tensor | None = None
         self._conditioned: ReverseProcess | None = None
 
@@ -51,6 +52,7 @@ class PackedNetwork:
         self._snapshot = ops.Snapshot(parameters)
         self._exact = copy.deepcopy(self._network).double()
         self._unpacked = self._weights = self._step_conditioning = None
+        self._coded = {}
 
     @property
     def unpacked(self) -> NetworkWeights:
@@ -78,6 +80,16 @@ class PackedNetwork:
         if self._weights is None:
             self._weights = ops.pack(self.unpacked)
         return self._weights
+
+    def coded(self, precision: str) -> Tensor | None:
+        """The residual blocks at "bf16" or "int8"; None at "fp32"."""
+        if precision == "fp32":
+            return None
+        if precision not in self._coded:
+            network = self._network
+            sizes = (network.dim, network.width, len(network.blocks))
+            self._coded[precision] = ops.encode(self.weights.cpu(), *sizes, precision)
+        return self._coded[precision]
 
     def _conditioning_of(self, process: ReverseProcess) -> Tensor:
         if self._step_conditioning is None or process is not self._conditioned:
