@@ -165,7 +165,26 @@ DIFFHPO_INLINE Vec exponential(Vec x) {
 // x / (1 + e^-x). Beyond -87 the value is 0 to within 1e-36.
 DIFFHPO_INLINE Vec silu(Vec x) {
   const Vec bounded = at_least(x, -87.0f);
+#if defined(__AVX512F__)
+  // 2^t, t = -x log2 e = n + f, as 2^n P(f). An error of e^-x counts x sigmoid(x) (1 - sigmoid(x)) < 0.23 times, so
+  // one rounding of t and degree 5 (relative error 1e-7) leave an absolute error below that of rounding the result.
+  const __m512 v = (__m512)bounded;
+  const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(v, _mm512_set1_ps(-1.44269504f)),
+                                        _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512 f = _mm512_fmsub_ps(v, _mm512_set1_ps(-1.44269504f), n);
+  __m512 e = _mm512_set1_ps(0x1.5a8502p-10f);
+  e = _mm512_fmadd_ps(e, f, _mm512_set1_ps(0x1.3cec16p-7f));
+  e = _mm512_fmadd_ps(e, f, _mm512_set1_ps(0x1.c6baaap-5f));
+  e = _mm512_fmadd_ps(e, f, _mm512_set1_ps(0x1.ebf9b6p-3f));
+  e = _mm512_fmadd_ps(e, f, _mm512_set1_ps(0x1.62e426p-1f));
+  e = _mm512_fmadd_ps(e, f, _mm512_set1_ps(1.0f));
+  const __m512 d = _mm512_add_ps(_mm512_scalef_ps(e, n), _mm512_set1_ps(1.0f));
+  __m512 inverse = _mm512_rcp14_ps(d);
+  inverse = _mm512_fmadd_ps(_mm512_fnmadd_ps(d, inverse, _mm512_set1_ps(1.0f)), inverse, inverse);
+  return (Vec)_mm512_mul_ps(v, inverse);
+#else
   return divide(bounded, 1.0f + exponential(at_least(-bounded, -87.0f)));
+#endif
 }
 
 }  // namespace
