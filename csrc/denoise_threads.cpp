@@ -11,16 +11,24 @@
 namespace diffhpo {
 namespace {
 
-// Tiles of nearly equal size, no larger than kTileRows and few enough rows for every thread to get one.
+constexpr int64_t kFewestRows = 4;  // a second thread gains nothing on fewer: a row alone costs nearly what two do
+
+// A job's candidates in tiles of nearly equal size, in numbers that the threads can share evenly. Where tiles are
+// large they end at whole register tiles, because rows beyond the last one cost more than their share.
 std::vector<Tile> cut(const DenoiseProblem& problem, int threads) {
   const int64_t share = (problem.candidates + threads - 1) / threads;
-  const int64_t largest = std::max<int64_t>(1, std::min<int64_t>(kTileRows, share));
+  const int64_t largest = std::min<int64_t>(kTileRows, std::max<int64_t>(kFewestRows, share));
   std::vector<Tile> tiles;
   int64_t row = 0;
   for (int64_t job = 0; job < problem.jobs; ++job) {
-    const int64_t count = problem.counts[job], pieces = (count + largest - 1) / largest;
+    const int64_t count = problem.counts[job];
+    int64_t pieces = (count + largest - 1) / largest;
+    if (pieces > threads) pieces = (pieces + threads - 1) / threads * threads;
+    const int64_t unit = count >= 4 * kTileUnit * pieces ? kTileUnit : 1;
+    const int64_t units = (count + unit - 1) / unit;
     for (int64_t piece = 0; piece < pieces; ++piece) {
-      const int64_t from = count * piece / pieces, to = count * (piece + 1) / pieces;
+      const int64_t from = units * piece / pieces * unit;
+      const int64_t to = std::min(count, units * (piece + 1) / pieces * unit);
       tiles.push_back({job, from, row + from, static_cast<int>(to - from)});
     }
     row += count;

@@ -9,6 +9,7 @@
 namespace diffhpo {
 
 constexpr int kTileRows = 96;  // candidates of a tile at most: what keeps 128 wide layers in a 1 MB cache
+constexpr int kTileUnit = 12;  // a multiple of the rows of every ISA's register tile
 
 DIFFHPO_INLINE int64_t noise_groups(int64_t dim) { return (dim + 3) / 4; }
 
