@@ -405,6 +405,10 @@ def test_the_native_functions_refuse_what_is_no_tensor() -> None:
     rest = ([5], [3], list(case.packed.layout), isa, 1)
     for wrong in (None, [1.0], "x", 3, object()):
         with pytest.raises(TypeError, match="tokens"):
-            native.attention_predict(torch.empty(3, 50), case.packed.weights, wrong, case.candidates(3), *rest)
+            native.attention_predict(
+                torch.empty(3, 50), case.packed.weights, wrong, case.candidates(3), *rest
+            )
     with pytest.raises(ValueError, match="logits"):
-        native.attention_predict(torch.empty(3, 51), case.packed.weights, case.tokens, case.candidates(3), *rest)
+        native.attention_predict(
+            torch.empty(3, 51), case.packed.weights, case.tokens, case.candidates(3), *rest
+        )

@@ -125,9 +125,7 @@ def choose_executor(
     return Executor(chosen.name, precision)
 
 
-def _choose(
-    name: str, device: torch.device, cross_attention: bool, kernels: tuple[str, ...]
-) -> Executor:
+def _choose(name: str, device: torch.device, cross_attention: bool, kernels: tuple[str, ...]) -> Executor:
     if name == "reference":
         return Executor("reference")
     if cross_attention:
@@ -153,9 +151,9 @@ def _choose(
         raise InputError(f"executor={name!r}, the network is on {device}; use network.to({wanted!r})")
     if name == "cpu":
         name = _best_cpu()
-    reason = _missing(name)
-    if reason is not None:
-        raise BackendError(f"executor {name} is not available: {reason}; see `diffhpo doctor`")
+    missing = _missing(name)
+    if missing is not None:
+        raise BackendError(f"executor {name} is not available: {missing}; see `diffhpo doctor`")
     return Executor(name)
 
 
