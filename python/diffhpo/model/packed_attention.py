@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from diffhpo.errors import BackendError
-from diffhpo.kernels import attention
+from diffhpo.kernels import attention, ops
 from diffhpo.kernels.attention import head_stride, panels
 from diffhpo.model.predictor import AttendingLayer, Predictor
 from diffhpo.model.transformer import EncoderLayer, Transformer
@@ -24,20 +24,18 @@ class _PackedModule(ABC):
 
     def __init__(self, module: nn.Module, name: str) -> None:
         self._module, self._name = module, name
-        self._snapshot: Tensor | None = None
+        self._snapshot: ops.Snapshot | None = None
         self._weights = torch.empty(0)
 
     @property
     def weights(self) -> Tensor:
         """(size,) float32, packed anew if a parameter changed since the last call.
 
-        Values are compared, not version counters: an update through `.data` leaves those as they were.
-
         Raises:
             BackendError: if a parameter is not finite; the message names it.
         """
-        values = torch.cat([parameter.detach().reshape(-1) for parameter in self._module.parameters()])
-        if self._snapshot is None or not torch.equal(values, self._snapshot):
+        parameters = list(self._module.parameters())
+        if self._snapshot is None or not self._snapshot.matches(parameters):
             for name, parameter in self._module.named_parameters():
                 if not bool(torch.isfinite(parameter).all()):
                     raise BackendError(
@@ -45,7 +43,8 @@ class _PackedModule(ABC):
                         "checkpoint from before the training diverged, or lower the learning rate"
                     )
             parts = self._parts(copy.deepcopy(self._module).to("cpu", torch.float64))
-            self._weights, self._snapshot = torch.cat([part.detach() for part in parts]), values
+            self._weights = torch.cat([part.detach() for part in parts])
+            self._snapshot = ops.Snapshot(parameters)
         return self._weights
 
     @property
