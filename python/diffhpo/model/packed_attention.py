@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from diffhpo.errors import BackendError
 from diffhpo.kernels import attention, ops
 from diffhpo.kernels.attention import head_stride, panels
+from diffhpo.model.packed_network import parameters_of
 from diffhpo.model.predictor import AttendingLayer, Predictor
 from diffhpo.model.transformer import EncoderLayer, Transformer
 
@@ -34,7 +35,7 @@ class _PackedModule(ABC):
         Raises:
             BackendError: if a parameter is not finite; the message names it.
         """
-        parameters = list(self._module.parameters())
+        parameters = parameters_of(self._module)
         if self._snapshot is None or not self._snapshot.matches(parameters):
             for name, parameter in self._module.named_parameters():
                 if not bool(torch.isfinite(parameter).all()):
