@@ -97,4 +97,5 @@ PYBIND11_MODULE(_C, m) {
   diffhpo::bind_peak(m);
   diffhpo::bind_snapshot(m);
   diffhpo::bind_denoise(m);
+  diffhpo::bind_attention(m);
 }

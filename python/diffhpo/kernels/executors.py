@@ -27,17 +27,23 @@ ISA_VARIABLE = "DIFFHPO_ISA"
 
 @dataclass(frozen=True)
 class Executor:
-    """One way of running the reverse loop: "reference", a build of the CPU kernel, or "cuda"."""
+    """One way of running an operation: "reference", a build of the CPU kernels, or "cuda"."""
 
     name: str
     precision: str = "fp32"
+
+    @property
+    def isa(self) -> str:
+        """The build of the CPU kernels that the executor stands for."""
+        return self.name.removeprefix("cpu-")
 
     def denoise(
         self, problem: DenoiseProblem, packed: Tensor, threads: int, coded: Tensor | None = None
     ) -> Tensor:
         """Run a native executor; `ops.denoise` on the device that the executor stands for."""
-        isa = self.name.removeprefix("cpu-")
-        return ops.denoise(problem, packed, isa=isa, threads=threads, precision=self.precision, coded=coded)
+        return ops.denoise(
+            problem, packed, isa=self.isa, threads=threads, precision=self.precision, coded=coded
+        )
 
 
 def unavailable() -> dict[str, str]:
@@ -81,9 +87,16 @@ def _best_cpu() -> str:
 
 
 def choose_executor(
-    name: str, *, device: torch.device, cross_attention: bool, precision: str = "fp32"
+    name: str,
+    *,
+    device: torch.device,
+    cross_attention: bool = False,
+    precision: str = "fp32",
+    kernels: tuple[str, ...] = ("cpu", "cuda"),
 ) -> Executor:
     """The executor that `name` stands for, for a network on `device`, at a precision.
+
+    `kernels` says on which devices the operation has native kernels.
 
     "auto" is the native executor of the device. Only where the native kernels do not cover the network, or
     its device has none, does it take the reference, and says so.
@@ -100,10 +113,10 @@ def choose_executor(
         raise InputError(f"executor is {name!r}; accepted: {', '.join(ACCEPTED)}")
     if precision not in PRECISIONS:
         raise InputError(f"precision is {precision!r}; accepted: {', '.join(PRECISIONS)}")
-    chosen = _choose(name, device, cross_attention)
+    chosen = _choose(name, device, cross_attention, kernels)
     if precision == "fp32":
         return chosen
-    offered = ops.precisions(chosen.name.removeprefix("cpu-")) if chosen.name in CPU_EXECUTORS else ["fp32"]
+    offered = ops.precisions(chosen.isa) if chosen.name in CPU_EXECUTORS else ["fp32"]
     if precision not in offered:
         raise BackendError(
             f"executor {chosen.name} does not run at precision {precision} on this machine; it offers "
@@ -112,7 +125,7 @@ def choose_executor(
     return Executor(chosen.name, precision)
 
 
-def _choose(name: str, device: torch.device, cross_attention: bool) -> Executor:
+def _choose(name: str, device: torch.device, cross_attention: bool, kernels: tuple[str, ...]) -> Executor:
     if name == "reference":
         return Executor("reference")
     if cross_attention:
@@ -120,6 +133,11 @@ def _choose(name: str, device: torch.device, cross_attention: bool) -> Executor:
         if name == "auto":
             return _reference(reason)
         raise BackendError(f'{reason}; use executor="reference"')
+    if "cuda" not in kernels and (name == "cuda" or (name == "auto" and device.type == "cuda")):
+        reason = "this operation has no CUDA kernel yet"
+        if name == "auto":
+            return _reference(reason)
+        raise BackendError(f'{reason}; move the model to the CPU, or use executor="reference"')
     if name == "auto":
         if device.type == "cpu":
             name = "cpu"
@@ -133,9 +151,9 @@ def _choose(name: str, device: torch.device, cross_attention: bool) -> Executor:
         raise InputError(f"executor={name!r}, the network is on {device}; use network.to({wanted!r})")
     if name == "cpu":
         name = _best_cpu()
-    reason = _missing(name)
-    if reason is not None:
-        raise BackendError(f"executor {name} is not available: {reason}; see `diffhpo doctor`")
+    missing = _missing(name)
+    if missing is not None:
+        raise BackendError(f"executor {name} is not available: {missing}; see `diffhpo doctor`")
     return Executor(name)
 
 

@@ -40,7 +40,7 @@ class PackedNetwork:
         Raises:
             BackendError: if a parameter is not finite; the message names it.
         """
-        parameters = _parameters(self._network)
+        parameters = parameters_of(self._network)
         if self._snapshot is not None and self._snapshot.matches(parameters):
             return
         for name, parameter in self._network.named_parameters():
@@ -136,12 +136,12 @@ class PackedNetwork:
         )
 
 
-def _parameters(module: nn.Module) -> list[Tensor]:
+def parameters_of(module: nn.Module) -> list[Tensor]:
     """As `module.parameters()`, five times as fast: this runs before every sample."""
     found: list[Tensor] = [parameter for parameter in module._parameters.values() if parameter is not None]
     for child in module._modules.values():
         if child is not None:
-            found += _parameters(child)
+            found += parameters_of(child)
     return found
 
 
