@@ -17,6 +17,7 @@ from diffhpo.kernels import ops, reference
 from diffhpo.kernels.problem import DenoiseProblem
 from diffhpo.model.network import Network
 from diffhpo.model.packed_network import PackedNetwork
+from diffhpo.model.reverse_process import ReverseProcess
 from diffhpo.model.schedule import NoiseSchedule
 
 _NETWORKS = ((64, 2), (128, 4))
@@ -30,9 +31,9 @@ def make_problem(width: int, blocks: int, n: int, steps: int) -> tuple[DenoisePr
         network = Network(_DIM, width=width, blocks=blocks)
     packed = PackedNetwork(network)
     packed.refresh()
-    coefficients = NoiseSchedule.linear(1000).reverse(steps)
+    process = ReverseProcess.of(NoiseSchedule.linear(1000), steps, "ddpm")
     context = torch.linspace(-1, 1, network.context_width)
-    problem = packed.problem(coefficients, 1000, [1], [context], [n], [0], [0], 0.0, True)
+    problem = packed.problem(process, [1], [context], [n], [0], [0], 0.0, True)
     return problem, packed.weights
 
 

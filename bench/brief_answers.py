@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from bench.energy_distance import energy_distance
 from matplotlib.figure import Figure
 from scipy.spatial.distance import cdist
 
@@ -105,12 +106,6 @@ def loss_figure(histories: list[History], path: Path) -> dict[str, dict[str, flo
     axes.legend(frameon=False)
     figure.savefig(path, dpi=150)
     return summary
-
-
-def energy_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """2 E|A - B| - E|A - A'| - E|B - B'| (Szekely and Rizzo 2013), unbiased in the last two."""
-    within = [cdist(s, s).sum() / (len(s) * (len(s) - 1)) for s in (a, b)]
-    return float(2 * cdist(a, b).mean() - sum(within))
 
 
 def reverse_steps(task: Task, history: History, trainer: Trainer) -> dict[str, dict[str, float]]:

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "matrix_product.h"
+#include "row_reductions.h"
 #include "training_scratch.h"
 
 namespace diffhpo {
@@ -28,7 +29,7 @@ DIFFHPO_INLINE void softmax(const Span& span, float scale, float* scores) {
   const int64_t stride = span.stride();
   for (int64_t i = 0; i < stride; i += kLanes) {
     Vec top = load(scores + i), sum = {};
-    for (int64_t key = 1; key < span.count; ++key) top = larger(top, load(scores + key * stride + i));
+    for (int64_t key = 1; key < span.count; ++key) top = greater(top, load(scores + key * stride + i));
     for (int64_t key = 0; key < span.count; ++key) {
       float* at = scores + key * stride + i;
       const Vec value = exponential(at_least((load(at) - top) * scale, -87.0f));

@@ -64,6 +64,31 @@ void noise(const py::object& out, uint64_t seed, const py::object& candidates, i
   fill_noise(chosen, seed, numbers.data(), count, static_cast<uint32_t>(key), dim, z.data());
 }
 
+CodedLayout checked_coded_layout(int64_t dim, int64_t width, int64_t blocks, const std::string& precision) {
+  Precision parsed;
+  if (!parse_precision(precision.c_str(), &parsed) || parsed == Precision::fp32) {
+    throw py::value_error("precision is '" + precision + "'; accepted: bf16, int8");
+  }
+  return {checked_layout(dim, width, blocks), parsed};
+}
+
+int64_t coded_size(int64_t dim, int64_t width, int64_t blocks, const std::string& precision) {
+  return checked_coded_layout(dim, width, blocks, precision).size();
+}
+
+void encode(const py::object& out, const py::object& packed, int64_t dim, int64_t width, int64_t blocks,
+            const std::string& precision) {
+  const CodedLayout layout = checked_coded_layout(dim, width, blocks, precision);
+  const TensorView<float> weights(packed, "packed");
+  const TensorView<uint8_t> coded(out, "out");
+  weights.require({layout.network.size()});
+  coded.require({layout.size()});
+  for (int64_t i = 0; i < weights.size(); ++i) {
+    if (!std::isfinite(weights.data()[i])) throw py::value_error("packed holds nan or inf");
+  }
+  encode_blocks(layout, weights.data(), coded.data());
+}
+
 // Views of the arguments that the CPU and CUDA loops share; they keep the memory alive.
 struct DenoiseArguments {
   TensorView<float> weights, step_conditioning, job_conditioning, x;
@@ -129,12 +154,21 @@ struct DenoiseArguments {
 int64_t run_cpu(const py::object& out, const py::object& packed, const py::object& step_conditioning,
                 const py::object& job_conditioning, const py::object& coefficients, const py::object& keys,
                 const py::object& counts, const py::object& seeds, const py::object& first_candidates,
-                double guidance, bool clip, const std::string& isa, int64_t threads) {
+                double guidance, bool clip, const std::string& isa, int64_t threads, const std::string& precision,
+                const py::object& coded) {
   const Isa chosen = runnable_isa(isa);
   const int checked = checked_threads(threads);
   const DenoiseArguments arguments(out, packed, step_conditioning, job_conditioning, coefficients, keys, counts, seeds,
                                    first_candidates, dlpack::kCpu);
-  const DenoiseProblem problem = arguments.problem(guidance, clip);
+  DenoiseProblem problem = arguments.problem(guidance, clip);
+  problem.precision = runnable_precision(precision, chosen);
+  const TensorView<uint8_t> codes(coded, "coded");
+  const bool plain = problem.precision == Precision::fp32;
+  codes.require({plain ? 0 : CodedLayout{problem.layout, problem.precision}.size()});
+  problem.coded = plain ? nullptr : codes.data();
+  if (reinterpret_cast<uintptr_t>(problem.coded) % alignof(float) != 0) {
+    throw py::value_error("coded is not aligned to 4 bytes");
+  }
   for (int64_t step = 0; step <= problem.steps; ++step) {
     if (problem.keys[step] < 0 || problem.keys[step] > UINT32_MAX) {
       throw py::value_error("keys must lie in [0, 2^32)");
@@ -179,10 +213,14 @@ void bind_denoise(py::module_& m) {
   m.def("packed_size", &packed_size, py::arg("dim"), py::arg("width"), py::arg("blocks"));
   m.def("pack", &pack, py::arg("out"), py::arg("input_weight"), py::arg("input_bias"), py::arg("expand_weights"),
         py::arg("contract_weights"), py::arg("contract_biases"), py::arg("output_weight"), py::arg("output_bias"));
+  m.def("coded_size", &coded_size, py::arg("dim"), py::arg("width"), py::arg("blocks"), py::arg("precision"));
+  m.def("encode", &encode, py::arg("out"), py::arg("packed"), py::arg("dim"), py::arg("width"), py::arg("blocks"),
+        py::arg("precision"));
   m.def("noise", &noise, py::arg("out"), py::arg("seed"), py::arg("candidates"), py::arg("key"), py::arg("isa"));
   m.def("denoise_cpu", &run_cpu, py::arg("out"), py::arg("packed"), py::arg("step_conditioning"),
         py::arg("job_conditioning"), py::arg("coefficients"), py::arg("keys"), py::arg("counts"), py::arg("seeds"),
-        py::arg("first_candidates"), py::arg("guidance"), py::arg("clip"), py::arg("isa"), py::arg("threads"));
+        py::arg("first_candidates"), py::arg("guidance"), py::arg("clip"), py::arg("isa"), py::arg("threads"),
+        py::arg("precision"), py::arg("coded"));
 #ifdef DIFFHPO_CUDA
   m.attr("cuda_built") = true;
   m.def("denoise_cuda", &run_cuda, py::arg("out"), py::arg("status"), py::arg("packed"), py::arg("step_conditioning"),

@@ -9,16 +9,23 @@
 #include <string>
 
 #include "isa.h"
+#include "precision.h"
 #include "tensor_view.h"
 #include "worker_threads.h"
 
 namespace diffhpo {
 
+void bind_peak(pybind11::module_& m);
+void bind_snapshot(pybind11::module_& m);
 void bind_denoise(pybind11::module_& m);
+void bind_attention(pybind11::module_& m);
 void bind_training(pybind11::module_& m);
 
 // Throws ValueError unless the build exists and this processor runs it.
 Isa runnable_isa(const std::string& name);
+
+// Throws ValueError unless the precision is built for this ISA and this processor runs it.
+Precision runnable_precision(const std::string& name, Isa isa);
 
 // Throws ValueError unless it lies in [1, 4096].
 int checked_threads(int64_t threads);

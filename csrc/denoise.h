@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "network_layout.h"
+#include "precision.h"
 
 namespace diffhpo {
 
@@ -20,7 +21,9 @@ struct DenoiseProblem {
   int64_t jobs;                     // J
   int64_t branches;                 // 1, or 2 with guidance
   int64_t candidates;               // N, the sum of counts
+  Precision precision;              // of the products in the residual blocks
   const float* weights;             // [layout.size()]
+  const uint8_t* coded;             // [CodedLayout.size()] bytes, aligned to 4; null at fp32
   const float* step_conditioning;   // [S, B, 2W] of the timestep, with the bias of expand
   const float* job_conditioning;    // [J, branches, B, 2W] of flag and context
   const double* coefficients;       // [S, 5] x0_from_x, x0_from_eps, x0_weight, x_weight, sigma

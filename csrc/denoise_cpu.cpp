@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// The reverse loop of one tile of candidates. Compiled once per ISA into the namespace DIFFHPO_ISA.
+// The reverse loop of one tile of candidates. Compiled once per ISA and precision into the namespace DIFFHPO_ISA.
 
 #include "denoise_cpu.h"
 
-#include "dense_layer.h"
-#include "philox.h"
-#include "scratch.h"
+#include "noise_block.h"
 #include "simd.h"
+
+#if defined(DIFFHPO_INT8)
+#include "residual_mlp_int8.h"
+#elif defined(DIFFHPO_BF16)
+#include "residual_mlp_bf16.h"
+#else
+#include "residual_mlp.h"
+#endif
 
 #ifndef DIFFHPO_ISA
 #define DIFFHPO_ISA portable
@@ -14,10 +20,6 @@
 
 namespace diffhpo {
 namespace {
-
-// A lane's place among the kLanes counters drawn together: so that the 4 x 4 transposes of `interleave`, which
-// stay within 128 bits, leave the four normals of each counter side by side and the counters in order.
-DIFFHPO_INLINE int64_t place(int64_t lane) { return lane % 4 * (kLanes / 4) + lane / 4; }
 
 // Noise counters of rows * groups pairs (candidate, group of four dimensions), lane by lane.
 void fill_counters(const Scratch& s, int64_t rows, int64_t groups, int64_t first) {
@@ -29,17 +31,6 @@ void fill_counters(const Scratch& s, int64_t rows, int64_t groups, int64_t first
       s.low[i + lane] = static_cast<uint32_t>(candidate);
       s.high[i + lane] = static_cast<uint32_t>(candidate >> 32);
     }
-  }
-}
-
-// z [count, 4] of `count` counters, rounded up to whole vectors.
-void draw(const uint32_t* group, const uint32_t* low, const uint32_t* high, int64_t count, uint32_t key,
-          uint64_t seed, float* z) {
-  for (int64_t i = 0; i < count; i += kLanes) {
-    Vec drawn[4];
-    normal4<Vec, UVec, IVec>(load(group + i), broadcast(key), load(low + i), load(high + i), seed, drawn);
-    interleave(drawn);
-    for (int k = 0; k < 4; ++k) store(z + 4 * i + k * kLanes, drawn[k]);
   }
 }
 
@@ -80,7 +71,7 @@ bool update(const DenoiseProblem& p, const Scratch& s, int rows, const Step& c) 
       float* at = s.x + row * stride + j;
       Vec eps = load(s.eps + row * stride + j);
       if (p.branches == 2) {
-        const Vec without = load(s.eps + (kTileRows + row) * stride + j);
+        const Vec without = load(s.eps + (s.rows + row) * stride + j);
         eps = eps * broadcast(1.0f + p.guidance) - without * broadcast(p.guidance);
       }
       const Vec x = load(at);
@@ -95,33 +86,11 @@ bool update(const DenoiseProblem& p, const Scratch& s, int rows, const Step& c) 
   return all_zero(check);
 }
 
-// One branch of eps = network(x).
-void predict(const DenoiseProblem& p, const Scratch& s, const Tile& tile, int64_t step, int64_t branch) {
-  const NetworkLayout& layout = p.layout;
-  const int width = static_cast<int>(layout.width), dim = static_cast<int>(layout.dim), rows = tile.rows;
-  const int64_t narrow = padded(width), wide = padded(2 * width), x_stride = padded(dim);
-  const float* w = p.weights;
-  apply({w + layout.input_weight(), w + layout.input_bias(), dim, width, Activation::none}, rows, s.x, x_stride,
-        s.hidden, narrow);
-  for (int64_t b = 0; b < layout.blocks; ++b) {
-    const float* of_step = p.step_conditioning + (step * layout.blocks + b) * 2 * width;
-    const float* of_job = p.job_conditioning + ((tile.job * p.branches + branch) * layout.blocks + b) * 2 * width;
-    for (int j = 0; j < 2 * width; ++j) s.conditioning[j] = of_step[j] + of_job[j];
-    apply({w + layout.expand_weight(b), s.conditioning, width, 2 * width, Activation::silu}, rows, s.hidden, narrow,
-          s.expanded, wide);
-    apply({w + layout.contract_weight(b), w + layout.contract_bias(b), 2 * width, width, Activation::residual}, rows,
-          s.expanded, wide, s.hidden, narrow);
-  }
-  apply({w + layout.output_weight(), w + layout.output_bias(), width, dim, Activation::none}, rows, s.hidden, narrow,
-        s.eps + branch * kTileRows * x_stride, x_stride);
-}
-
 }  // namespace
 
 namespace DIFFHPO_ISA {
 
-int64_t denoise_tile(const DenoiseProblem& p, const Tile& tile, float* scratch, StopSignal stop) {
-  const Scratch s = divide_scratch(scratch, p.layout);
+int64_t denoise_tile(const DenoiseProblem& p, const Tile& tile, const Scratch& s, StopSignal stop) {
   const int64_t dim = p.layout.dim, stride = padded(dim), groups = noise_groups(dim);
   const int64_t count = tile.rows * groups;
   const uint64_t seed = static_cast<uint64_t>(p.seeds[tile.job]);
@@ -144,28 +113,6 @@ int64_t denoise_tile(const DenoiseProblem& p, const Tile& tile, float* scratch, 
     for (int64_t j = 0; j < dim; ++j) p.x[(tile.row + row) * dim + j] = s.x[row * stride + j];
   }
   return kNotDiverged;
-}
-
-void fill_noise(uint64_t seed, const int64_t* candidates, int64_t count, uint32_t key, int64_t dim, float* z) {
-  const int64_t groups = noise_groups(dim);
-  uint32_t group[kLanes], low[kLanes], high[kLanes];
-  float drawn[4 * kLanes];
-  for (int64_t i = 0; i < count * groups; i += kLanes) {
-    for (int64_t lane = 0; lane < kLanes; ++lane) {
-      const int64_t counter = i + place(lane) < count * groups ? i + place(lane) : i;
-      const uint64_t candidate = static_cast<uint64_t>(candidates[counter / groups]);
-      group[lane] = static_cast<uint32_t>(counter % groups);
-      low[lane] = static_cast<uint32_t>(candidate);
-      high[lane] = static_cast<uint32_t>(candidate >> 32);
-    }
-    draw(group, low, high, kLanes, key, seed, drawn);
-    for (int64_t counter = i; counter < i + kLanes && counter < count * groups; ++counter) {
-      for (int64_t word = 0; word < 4; ++word) {
-        const int64_t j = counter % groups * 4 + word;
-        if (j < dim) z[counter / groups * dim + j] = drawn[4 * (counter - i) + word];
-      }
-    }
-  }
 }
 
 }  // namespace DIFFHPO_ISA

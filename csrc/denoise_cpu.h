@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "denoise.h"
+#include "scratch.h"
 #include "worker_threads.h"
 
 namespace diffhpo {
@@ -16,25 +17,27 @@ struct Tile {
   int64_t job;
   int64_t first;  // within the job
   int64_t row;    // of x, where the first candidate goes
-  int rows;       // at most kTileRows
+  int rows;       // at most kTileRows, and those of the scratch
 };
 
-// `scratch` is divided by scratch.h. Returns the index of the first step with a value that is not finite, or
-// kNotDiverged.
-using DenoiseTile = int64_t (*)(const DenoiseProblem&, const Tile&, float* scratch, StopSignal);
+// Returns the index of the first step with a value that is not finite, or kNotDiverged.
+using DenoiseTile = int64_t (*)(const DenoiseProblem&, const Tile&, const Scratch&, StopSignal);
 // z [count, dim] of candidates [count] at one step key.
 using FillNoise = void (*)(uint64_t seed, const int64_t* candidates, int64_t count, uint32_t key, int64_t dim,
                            float* z);
 
 #define DIFFHPO_DECLARE_KERNELS(isa)                                                          \
   namespace isa {                                                                             \
-  int64_t denoise_tile(const DenoiseProblem&, const Tile&, float* scratch, StopSignal);       \
+  int64_t denoise_tile(const DenoiseProblem&, const Tile&, const Scratch&, StopSignal);       \
   void fill_noise(uint64_t seed, const int64_t* candidates, int64_t count, uint32_t key,      \
                   int64_t dim, float* z);                                                     \
   }
 DIFFHPO_DECLARE_KERNELS(portable)
 DIFFHPO_DECLARE_KERNELS(avx2)
 DIFFHPO_DECLARE_KERNELS(avx512)
+// Of these only denoise_tile exists.
+DIFFHPO_DECLARE_KERNELS(avx512_int8)
+DIFFHPO_DECLARE_KERNELS(avx512_bf16)
 #undef DIFFHPO_DECLARE_KERNELS
 
 // Runs all tiles on `threads` threads, the caller's among them. `interrupted` is asked by the caller's thread

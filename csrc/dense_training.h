@@ -6,6 +6,7 @@
 #pragma once
 
 #include "matrix_product.h"
+#include "row_reductions.h"
 #include "training_scratch.h"
 
 namespace diffhpo {
@@ -56,7 +57,7 @@ void fold_norm(const TrainingScratch& s, const Parameter& scale, const Parameter
       store(to + c, value * load(s.weights + scale.at.packed + c));
       moved = fused(value, load(s.weights + shift.at.packed + c), moved);
     }
-    s.folded_bias[d.bias.at.packed + o] = bias[o] + total(moved);
+    s.folded_bias[d.bias.at.packed + o] = bias[o] + lane_sum(moved);
   }
   transpose_weight(s, s.folded, w);
 }
@@ -90,13 +91,13 @@ void normalise(const TrainingScratch& s, int64_t tokens, int64_t width, float* n
     float* to = normed + t * stride;
     Vec sum = {}, squares = {};
     for (int64_t c = 0; c < stride; c += kLanes) sum = sum + load(from + c);
-    const Vec mean = broadcast(total(sum) * share);
+    const Vec mean = broadcast(lane_sum(sum) * share);
     for (int64_t c = 0; c < stride; c += kLanes) {
       const Vec centred = (load(from + c) - mean) * load(s.column_mask + c);
       squares = fused(centred, centred, squares);
       store(to + c, centred);
     }
-    const float factor = 1.0f / __builtin_sqrtf(total(squares) * share + kNormEpsilon);
+    const float factor = 1.0f / __builtin_sqrtf(lane_sum(squares) * share + kNormEpsilon);
     for (int64_t c = 0; c < stride; c += kLanes) store(to + c, load(to + c) * factor);
     scale[t] = factor;
   }
@@ -116,7 +117,7 @@ void normalise_backward(const TrainingScratch& s, int64_t tokens, int64_t width,
       sum = sum + load(gradient + c);
       products = fused(load(gradient + c), load(of + c), products);
     }
-    const Vec mean = broadcast(total(sum) * share), along = broadcast(total(products) * share);
+    const Vec mean = broadcast(lane_sum(sum) * share), along = broadcast(lane_sum(products) * share);
     for (int64_t c = 0; c < stride; c += kLanes) {
       const Vec g = (load(gradient + c) - mean) * load(s.column_mask + c) - load(of + c) * along;
       store(to + c, fused(g, broadcast(scale[t]), load(to + c)));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A tensor of any framework as pointer + shape + dtype + device, through DLPack (github.com/dmlc/dlpack, ABI of
-// the unversioned capsule). A check that fails names the argument.
+// the unversioned capsule): the tensor itself or its capsule. A check that fails names the argument.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -40,7 +40,7 @@ struct ManagedTensor {
 };
 
 constexpr int32_t kCpu = 1, kCuda = 2;
-constexpr uint8_t kInt = 0, kFloat = 2;
+constexpr uint8_t kInt = 0, kUInt = 1, kFloat = 2;
 
 template <class T>
 struct ElementType;
@@ -53,6 +53,11 @@ template <>
 struct ElementType<double> {
   static constexpr DataType value{kFloat, 64, 1};
   static constexpr const char* name = "float64";
+};
+template <>
+struct ElementType<uint8_t> {
+  static constexpr DataType value{kUInt, 8, 1};
+  static constexpr const char* name = "uint8";
 };
 template <>
 struct ElementType<int64_t> {
@@ -68,24 +73,26 @@ class TensorView {
  public:
   TensorView(const pybind11::handle& object, std::string name, int32_t device_type = dlpack::kCpu)
       : name_(std::move(name)) {
-    if (!pybind11::hasattr(object, "__dlpack__") || !pybind11::hasattr(object, "__dlpack_device__")) {
+    pybind11::object capsule;
+    if (PyCapsule_CheckExact(object.ptr())) {
+      capsule = pybind11::reinterpret_borrow<pybind11::object>(object);
+    } else if (pybind11::hasattr(object, "__dlpack__")) {
+      // Stream -1: no synchronisation, the caller orders the work.
+      capsule = device_type == dlpack::kCpu ? object.attr("__dlpack__")()
+                                            : object.attr("__dlpack__")(pybind11::arg("stream") = -1);
+    } else {
       throw pybind11::type_error(name_ + " is a " + type_name(object) + "; a tensor is needed");
     }
-    const pybind11::tuple device = pybind11::tuple(object.attr("__dlpack_device__")());
-    if (device.size() != 2 || device[0].cast<int32_t>() != device_type) {
-      throw pybind11::value_error(name_ + " is on the wrong device; it must be on " +
-                                  (device_type == dlpack::kCpu ? "the CPU" : "a CUDA device"));
-    }
-    // Stream -1: no synchronisation, the caller orders the work.
-    pybind11::object capsule = device_type == dlpack::kCpu
-                                   ? object.attr("__dlpack__")()
-                                   : object.attr("__dlpack__")(pybind11::arg("stream") = -1);
     if (!PyCapsule_IsValid(capsule.ptr(), "dltensor")) {
-      throw pybind11::type_error(name_ + ".__dlpack__() gave no capsule named dltensor");
+      throw pybind11::type_error(name_ + " gave no DLPack capsule named dltensor");
     }
     capsule_ = std::move(capsule);  // its own destructor frees the tensor: it is never marked as used
     const auto* managed = static_cast<dlpack::ManagedTensor*>(PyCapsule_GetPointer(capsule_.ptr(), "dltensor"));
     const dlpack::Tensor& tensor = managed->tensor;
+    if (tensor.device.type != device_type) {
+      throw pybind11::value_error(name_ + " is on the wrong device; it must be on " +
+                                  (device_type == dlpack::kCpu ? "the CPU" : "a CUDA device"));
+    }
     const dlpack::DataType wanted = dlpack::ElementType<T>::value;
     if (tensor.dtype.code != wanted.code || tensor.dtype.bits != wanted.bits || tensor.dtype.lanes != wanted.lanes) {
       throw pybind11::type_error(name_ + " has the wrong dtype; " + dlpack::ElementType<T>::name + " is needed");

@@ -177,6 +177,7 @@ class HistoryPolicy:
             improve=True,
             steps=self.recipe.reverse_steps,
             guidance=self.recipe.guidance,
+            precision=self.recipe.precision,
             seed=derived_seed(self.seed, len(history)),
             executor=self.executor,
             first_candidate=first,

@@ -41,6 +41,8 @@ class Recipe:
     width: int = 64
     blocks: int = 2
     context_width: int = 32
+    precision: str = "fp32"
+    """Of the reverse loop."""
     context_size: int = 48
     """Trials of the history that are kept as context and as training data."""
     pool_neighbours: int = 4

@@ -10,6 +10,7 @@ from diffhpo.kernels import ops
 from diffhpo.kernels.problem import DenoiseProblem
 from diffhpo.model.network import Network
 from diffhpo.model.packed_network import PackedNetwork
+from diffhpo.model.reverse_process import ReverseProcess
 from diffhpo.model.schedule import NoiseSchedule
 
 #: From a level where the estimate of x_0 amplifies a rounding by 2, not by hundreds as at the noisy end:
@@ -57,7 +58,7 @@ def make_problem() -> MakeProblem:
         seeds = tuple(range(3, 3 + jobs)) if seeds is None else seeds
         firsts = (0,) * jobs if firsts is None else firsts
         problem = packed.problem(
-            schedule.reverse(steps, method), 1000, flags, contexts, counts, seeds, firsts, guidance, clip
+            ReverseProcess.of(schedule, steps, method), flags, contexts, counts, seeds, firsts, guidance, clip
         )
         return problem, packed.weights
 

@@ -38,6 +38,8 @@ def operator_arguments(problem: DenoiseProblem, packed: torch.Tensor) -> list[ob
         problem.clip,
         "portable",
         1,
+        "fp32",
+        torch.empty(0, dtype=torch.uint8),
     ]
 
 
@@ -96,6 +98,8 @@ def native_arguments(problem: DenoiseProblem, packed: torch.Tensor) -> dict[str,
         "clip": True,
         "isa": "portable",
         "threads": 1,
+        "precision": "fp32",
+        "coded": torch.empty(0, dtype=torch.uint8),
     }
 
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reverse loop as one native call, and the same in plain torch."""
+"""The reverse loop and the attention to contexts as native calls, and the former in plain torch."""

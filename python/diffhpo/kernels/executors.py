@@ -19,41 +19,59 @@ from diffhpo.kernels.problem import DenoiseProblem
 CPU_EXECUTORS = ("cpu-portable", "cpu-avx2", "cpu-avx512")
 #: What `executor` may be.
 ACCEPTED = ("auto", "reference", "cpu", *CPU_EXECUTORS, "cuda")
+#: What `precision` may be.
+PRECISIONS = ("fp32", "bf16", "int8")
 #: Forces a build of the CPU kernel: portable, avx2 or avx512.
 ISA_VARIABLE = "DIFFHPO_ISA"
 
 
 @dataclass(frozen=True)
 class Executor:
-    """One way of running the reverse loop: "reference", a build of the CPU kernel, or "cuda"."""
+    """One way of running an operation: "reference", a build of the CPU kernels, or "cuda"."""
 
     name: str
+    precision: str = "fp32"
 
-    def denoise(self, problem: DenoiseProblem, packed: Tensor, threads: int) -> Tensor:
+    @property
+    def isa(self) -> str:
+        """The build of the CPU kernels that the executor stands for."""
+        return self.name.removeprefix("cpu-")
+
+    def denoise(
+        self, problem: DenoiseProblem, packed: Tensor, threads: int, coded: Tensor | None = None
+    ) -> Tensor:
         """Run a native executor; `ops.denoise` on the device that the executor stands for."""
-        return ops.denoise(problem, packed, isa=self.name.removeprefix("cpu-"), threads=threads)
+        return ops.denoise(
+            problem, packed, isa=self.isa, threads=threads, precision=self.precision, coded=coded
+        )
 
 
 def unavailable() -> dict[str, str]:
     """Executors that cannot run here, each with the reason and the remedy."""
-    reasons: dict[str, str] = {}
+    reasons = {name: _missing(name) for name in (*CPU_EXECUTORS, "cuda")}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def _missing(name: str) -> str | None:
+    """Why the native executor `name` cannot run here; None if it can."""
     try:
         built, runnable = ops.native_isas(runnable=False), ops.native_isas(runnable=True)
     except BackendError as error:
-        return dict.fromkeys((*CPU_EXECUTORS, "cuda"), str(error))
-    for name in CPU_EXECUTORS:
+        return str(error)
+    if name != "cuda":
         isa = name.removeprefix("cpu-")
         if isa not in built:
-            reasons[name] = f"{isa} was not built: this is not an x86-64 processor"
-        elif isa not in runnable:
-            reasons[name] = f"this processor, or its operating system, does not offer {isa}"
+            return f"{isa} was not built: this is not an x86-64 processor"
+        if isa not in runnable:
+            return f"this processor, or its operating system, does not offer {isa}"
+        return None
     if not ops.cuda_built():
-        reasons["cuda"] = "this build has no CUDA kernels; reinstall where nvcc is on PATH"
-    elif not torch.cuda.is_available():
-        reasons["cuda"] = "torch sees no CUDA device; check the driver and that torch is a CUDA build"
-    elif torch.cuda.get_device_capability() < (8, 0):
-        reasons["cuda"] = "the CUDA device is older than compute capability 8.0"
-    return reasons
+        return "this build has no CUDA kernels; reinstall where nvcc is on PATH"
+    if not torch.cuda.is_available():
+        return "torch sees no CUDA device; check the driver and that torch is a CUDA build"
+    if torch.cuda.get_device_capability() < (8, 0):
+        return "the CUDA device is older than compute capability 8.0"
+    return None
 
 
 def _best_cpu() -> str:
@@ -68,21 +86,46 @@ def _best_cpu() -> str:
     return f"cpu-{forced}"
 
 
-def choose_executor(name: str, *, device: torch.device, cross_attention: bool) -> Executor:
-    """The executor that `name` stands for, for a network on `device`.
+def choose_executor(
+    name: str,
+    *,
+    device: torch.device,
+    cross_attention: bool = False,
+    precision: str = "fp32",
+    kernels: tuple[str, ...] = ("cpu", "cuda"),
+) -> Executor:
+    """The executor that `name` stands for, for a network on `device`, at a precision.
+
+    `kernels` says on which devices the operation has native kernels.
 
     "auto" is the native executor of the device. Only where the native kernels do not cover the network, or
     its device has none, does it take the reference, and says so.
 
     Raises:
-        InputError: if the name is unknown, or the network lies on another device than the executor.
-        BackendError: if the executor is not available; the message has the remedy.
+        InputError: if the name or the precision is unknown, or the network lies on another device than the
+            executor.
+        BackendError: if the executor is not available, or not at this precision; the message has the remedy.
 
     Warns:
         ExecutorWarning: if "auto" takes the reference.
     """
     if name not in ACCEPTED:
         raise InputError(f"executor is {name!r}; accepted: {', '.join(ACCEPTED)}")
+    if precision not in PRECISIONS:
+        raise InputError(f"precision is {precision!r}; accepted: {', '.join(PRECISIONS)}")
+    chosen = _choose(name, device, cross_attention, kernels)
+    if precision == "fp32":
+        return chosen
+    offered = ops.precisions(chosen.isa) if chosen.name in CPU_EXECUTORS else ["fp32"]
+    if precision not in offered:
+        raise BackendError(
+            f"executor {chosen.name} does not run at precision {precision} on this machine; it offers "
+            f"{', '.join(offered)}. Use precision='fp32'; see `diffhpo doctor`"
+        )
+    return Executor(chosen.name, precision)
+
+
+def _choose(name: str, device: torch.device, cross_attention: bool, kernels: tuple[str, ...]) -> Executor:
     if name == "reference":
         return Executor("reference")
     if cross_attention:
@@ -90,22 +133,27 @@ def choose_executor(name: str, *, device: torch.device, cross_attention: bool) -
         if name == "auto":
             return _reference(reason)
         raise BackendError(f'{reason}; use executor="reference"')
-    missing = unavailable()
+    if "cuda" not in kernels and (name == "cuda" or (name == "auto" and device.type == "cuda")):
+        reason = "this operation has no CUDA kernel yet"
+        if name == "auto":
+            return _reference(reason)
+        raise BackendError(f'{reason}; move the model to the CPU, or use executor="reference"')
     if name == "auto":
         if device.type == "cpu":
             name = "cpu"
-        elif device.type == "cuda" and "cuda" not in missing:
+        elif device.type == "cuda" and _missing("cuda") is None:
             name = "cuda"
         else:
-            return _reference(missing.get(device.type, f"there are no native kernels for {device.type}"))
-    if (name == "cuda") != (device.type == "cuda") or device.type not in ("cpu", "cuda"):
-        target = "cuda" if name == "cuda" else "cpu"
-        if name not in missing:
-            raise InputError(f"executor={name!r}, the network is on {device}; use network.to({target!r})")
+            no_kernels = f"there are no native kernels for {device.type}"
+            return _reference(_missing("cuda") or no_kernels if device.type == "cuda" else no_kernels)
+    wanted = "cuda" if name == "cuda" else "cpu"
+    if wanted != device.type and (name == "cpu" or _missing(name) is None):
+        raise InputError(f"executor={name!r}, the network is on {device}; use network.to({wanted!r})")
     if name == "cpu":
         name = _best_cpu()
-    if name in missing:
-        raise BackendError(f"executor {name} is not available: {missing[name]}; see `diffhpo doctor`")
+    missing = _missing(name)
+    if missing is not None:
+        raise BackendError(f"executor {name} is not available: {missing}; see `diffhpo doctor`")
     return Executor(name)
 
 
@@ -134,9 +182,9 @@ def training_executor(name: str, not_covered: str | None) -> Executor:
         raise BackendError(f'{not_covered}, which native training does not cover; use executor="reference"')
     if name in ("auto", "cpu"):
         name = _best_cpu()
-    missing = unavailable()
-    if name in missing:
-        raise BackendError(f"executor {name} is not available: {missing[name]}; see `diffhpo doctor`")
+    missing = _missing(name)
+    if missing is not None:
+        raise BackendError(f"executor {name} is not available: {missing}; see `diffhpo doctor`")
     return Executor(name)
 
 
@@ -145,7 +193,7 @@ def _reference(reason: str) -> Executor:
         f'executor="auto" takes the reference: {reason}. It computes the same, several times slower; '
         'executor="reference" silences this',
         ExecutorWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
     return Executor("reference")
 
@@ -155,7 +203,8 @@ def describe() -> dict[str, Any]:
 
     Returns:
         "auto": the executor that a network on the CPU gets, or the error; "available": their names;
-        "unavailable": name -> reason; "cuda_built"; "threads"; the value of DIFFHPO_ISA.
+        "unavailable": name -> reason; "precisions": of `auto`; "cuda_built"; "threads"; the value of
+        DIFFHPO_ISA.
     """
     missing = unavailable()
     names = ("reference", *CPU_EXECUTORS, "cuda")
@@ -167,6 +216,7 @@ def describe() -> dict[str, Any]:
         "auto": auto,
         "available": [name for name in names if name not in missing],
         "unavailable": missing,
+        "precisions": ops.precisions(auto.removeprefix("cpu-")) if auto in CPU_EXECUTORS else ["fp32"],
         "cuda_built": ops.cuda_built(),
         "threads": torch.get_num_threads(),
         ISA_VARIABLE: os.environ.get(ISA_VARIABLE),

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from types import ModuleType
 
 import torch
 from torch import Tensor
+from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 
 from diffhpo.errors import BackendError, InputError
 from diffhpo.kernels import reference
@@ -49,10 +51,41 @@ def native_isas(*, runnable: bool) -> list[str]:
     return isas
 
 
+def _native_loaded() -> bool:
+    return not isinstance(_native(), ImportError)
+
+
 def cuda_built() -> bool:
     """Whether the native module holds the CUDA kernels; false as well where there is no module."""
-    module = _native()
-    return not isinstance(module, ImportError) and bool(module.cuda_built)
+    return _native_loaded() and bool(native().cuda_built)
+
+
+class Snapshot:
+    """Tensors and their values now; tells later whether any value has changed, whoever wrote to it.
+
+    Values are compared, not version counters: an update through `.data` leaves those as they were.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._tensors = [tensor.detach() for tensor in tensors]
+        self._identity = _identity(tensors)
+        plain = all(
+            t.device.type == "cpu" and t.dtype == torch.float32 and t.is_contiguous() for t in tensors
+        )
+        self._native = native().Snapshot(self._tensors) if plain and _native_loaded() else None
+        self._copies = [] if self._native else [tensor.clone() for tensor in self._tensors]
+
+    def matches(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether `tensors` are those of the snapshot, in the same memory, with the same values."""
+        if _identity(tensors) != self._identity:
+            return False
+        if self._native is not None:
+            return bool(self._native.matches())
+        return all(torch.equal(new, old) for new, old in zip(tensors, self._copies, strict=True))
+
+
+def _identity(tensors: Sequence[Tensor]) -> list[tuple[int, torch.Size, torch.dtype]]:
+    return [(tensor.data_ptr(), tensor.shape, tensor.dtype) for tensor in tensors]
 
 
 def pack(weights: NetworkWeights) -> Tensor:
@@ -83,6 +116,50 @@ def pack(weights: NetworkWeights) -> Tensor:
     return packed.to(weights.input_weight.device)
 
 
+def precisions(isa: str) -> list[str]:
+    """Precisions at which this machine runs a build of the CPU kernel: "fp32", and "bf16", "int8" if it can.
+
+    Raises:
+        BackendError: if the native module is missing.
+        ValueError: if there is no such build.
+    """
+    names: list[str] = native().precisions(isa)
+    return names
+
+
+def encode(packed: Tensor, dim: int, width: int, blocks: int, precision: str) -> Tensor:
+    """The weights of the residual blocks at a lower precision (csrc/precision.h).
+
+    Args:
+        packed: `pack`'s result, on the CPU.
+        dim, width, blocks: the network's sizes.
+        precision: "bf16" or "int8".
+
+    Returns:
+        (size,) uint8.
+
+    Raises:
+        BackendError: if the native module is missing.
+        ValueError: if an argument does not fit or a weight is not finite.
+    """
+    coded = torch.empty(native().coded_size(dim, width, blocks, precision), dtype=torch.uint8)
+    native().encode(coded, packed, dim, width, blocks, precision)
+    return coded
+
+
+def multiply_add(rounds: int, *, isa: str) -> int:
+    """Run `rounds` rounds of float32 multiply-adds on registers alone: time it for the ceiling of a thread.
+
+    Returns:
+        Floating-point operations done.
+
+    Raises:
+        BackendError: if the native module is missing.
+        ValueError: if the processor has no `isa`.
+    """
+    return int(native().multiply_add(rounds, isa))
+
+
 def noise(seed: int, candidates: range | Tensor, step: int, dim: int, *, isa: str) -> Tensor:
     """`reference.noise` by the CPU kernel's own generator, for tests.
 
@@ -103,7 +180,7 @@ _LIBRARY = torch.library.Library("diffhpo", "DEF")
 _LIBRARY.define(
     "denoise(Tensor packed, Tensor step_conditioning, Tensor job_conditioning, Tensor coefficients, "
     "Tensor keys, Tensor counts, Tensor seeds, Tensor first_candidates, SymInt candidates, SymInt dim, "
-    "float guidance, bool clip, str isa, int threads) -> Tensor"
+    "float guidance, bool clip, str isa, int threads, str precision, Tensor coded) -> Tensor"
 )
 
 
@@ -122,6 +199,8 @@ def _denoise(
     clip: bool,
     isa: str,
     threads: int,
+    precision: str,
+    coded: Tensor,
 ) -> Tensor:
     x = torch.empty(candidates, dim, device=packed.device)
     arguments = [packed, step_conditioning, job_conditioning, coefficients, keys]
@@ -130,7 +209,9 @@ def _denoise(
     if packed.device.type == "cuda":
         step = _denoise_cuda(x, arguments, jobs, guidance, clip)
     else:
-        step = native().denoise_cpu(x, *arguments, *jobs, guidance, clip, isa, threads)
+        # As capsules: `Tensor.__dlpack__` takes several microseconds each.
+        views = [to_dlpack(tensor) for tensor in (x, *arguments, *jobs)]
+        step = native().denoise_cpu(*views, guidance, clip, isa, threads, precision, to_dlpack(coded))
     if step >= 0:
         raise reference.diverged(step, int(keys[1 + step]))
     return x
@@ -166,6 +247,8 @@ def _denoise_fake(
     clip: bool,
     isa: str,
     threads: int,
+    precision: str,
+    coded: Tensor,
 ) -> Tensor:
     return packed.new_empty(candidates, dim)
 
@@ -175,7 +258,15 @@ _LIBRARY.impl("denoise", _denoise, "CUDA")
 torch.library.register_fake("diffhpo::denoise", _denoise_fake, lib=_LIBRARY)
 
 
-def denoise(problem: DenoiseProblem, packed: Tensor, *, isa: str = "portable", threads: int = 1) -> Tensor:
+def denoise(
+    problem: DenoiseProblem,
+    packed: Tensor,
+    *,
+    isa: str = "portable",
+    threads: int = 1,
+    precision: str = "fp32",
+    coded: Tensor | None = None,
+) -> Tensor:
     """The reverse loop in one native call, on the device of `packed`.
 
     Args:
@@ -184,6 +275,8 @@ def denoise(problem: DenoiseProblem, packed: Tensor, *, isa: str = "portable", t
         packed: `pack(problem.weights)`.
         isa: build of the CPU kernel, one of `native_isas(runnable=True)`; of no effect on CUDA.
         threads: threads of the CPU kernel.
+        precision: of the products in the residual blocks, one of `precisions(isa)`.
+        coded: `encode(packed, ...)` at that precision; nothing at fp32.
 
     Returns:
         (N, d) float32, x_0 in the scaled space, jobs one after another.
@@ -213,9 +306,14 @@ def denoise(problem: DenoiseProblem, packed: Tensor, *, isa: str = "portable", t
             problem.clip,
             isa,
             threads,
+            precision,
+            _NO_CODES if coded is None else coded,
         )
     except InputError:
         raise
     except (TypeError, ValueError) as error:
         raise InputError(f"the reverse loop refused its input: {error}") from error
     return x
+
+
+_NO_CODES = torch.empty(0, dtype=torch.uint8)

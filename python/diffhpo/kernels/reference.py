@@ -233,8 +233,13 @@ def predict_noise(problem: DenoiseProblem, x: Tensor, step: int, conditioning: T
     return torch.nn.functional.linear(h, weights.output_weight.to(dtype), weights.output_bias.to(dtype))
 
 
-def denoise(problem: DenoiseProblem, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The reverse loop of `problem` in the given precision: what every native executor computes.
+def denoise(
+    problem: DenoiseProblem,
+    dtype: torch.dtype = torch.float32,
+    *,
+    predict: Callable[[DenoiseProblem, Tensor, int, Tensor], Tensor] = predict_noise,
+) -> Tensor:
+    """The reverse loop of `problem` in the given dtype: what every native executor computes.
 
     Returns:
         (N, dim) x_0 in the scaled space, jobs one after another.
@@ -247,15 +252,15 @@ def denoise(problem: DenoiseProblem, dtype: torch.dtype = torch.float32) -> Tens
     candidates = torch.arange(len(rows)) - starts[rows] + problem.first_candidates[rows]
     conditioning = problem.job_conditioning[rows]
 
-    def predict(x: Tensor, step: int) -> Tensor:
-        eps = predict_noise(problem, x, step, conditioning[:, 0])
+    def guided(x: Tensor, step: int) -> Tensor:
+        eps = predict(problem, x, step, conditioning[:, 0])
         if conditioning.shape[1] == 2:
-            without = predict_noise(problem, x, step, conditioning[:, 1])
+            without = predict(problem, x, step, conditioning[:, 1])
             eps = eps * (1.0 + problem.guidance) - without * problem.guidance
         return eps
 
     return reverse_loop(
-        predict,
+        guided,
         problem.coefficients.to(dtype),
         problem.keys,
         problem.seeds[rows],

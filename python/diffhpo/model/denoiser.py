@@ -14,10 +14,13 @@ from diffhpo.errors import InputError
 from diffhpo.kernels import reference
 from diffhpo.kernels.executors import choose_executor
 from diffhpo.model.network import NO_FLAG, Network
-from diffhpo.model.packed_network import PackedNetwork, coefficient_rows, step_keys
+from diffhpo.model.packed_network import PackedNetwork
+from diffhpo.model.reverse_process import ReverseProcess
 from diffhpo.model.run_context import Context, RunContext, embed_context
-from diffhpo.model.schedule import NoiseSchedule, ReverseCoefficients
+from diffhpo.model.schedule import NoiseSchedule
 from diffhpo.model.transformer import Transformer
+
+_KEPT_PROCESSES = 8
 
 
 class Denoiser:
@@ -54,6 +57,7 @@ class Denoiser:
         self.schedule = NoiseSchedule.linear() if schedule is None else schedule
         self.transformer = transformer
         self._packed = PackedNetwork(network)
+        self._processes: dict[tuple[object, ...], ReverseProcess] = {}
 
     def sample(
         self,
@@ -68,6 +72,7 @@ class Denoiser:
         guidance: float = 0.0,
         clip: bool = True,
         threads: int | None = None,
+        precision: str = "fp32",
         first_candidate: int = 0,
     ) -> Tensor:
         """Draw `n` configurations for one context.
@@ -88,6 +93,9 @@ class Denoiser:
                 Salimans (2022), arXiv 2207.12598, eq. 6. 0 is no guidance.
             clip: clip every estimate of x_0 to [-1, 1]. Without it the result may leave [0, 1].
             threads: threads of the CPU executor; torch.get_num_threads() where it is left out.
+            precision: of the products in the residual blocks: "fp32"; or "bf16" or "int8", about two to
+                three times as fast on processors that have the instructions (`diffhpo doctor` lists them).
+                docs/numerics.md says how far their samples are from those of fp32.
             first_candidate: number of the first candidate: rows k onwards of a larger draw are drawn alone
                 with first_candidate=k.
 
@@ -109,6 +117,7 @@ class Denoiser:
             guidance=guidance,
             clip=clip,
             threads=threads,
+            precision=precision,
             first_candidates=[first_candidate],
         )[0]
 
@@ -126,6 +135,7 @@ class Denoiser:
         guidance: float = 0.0,
         clip: bool = True,
         threads: int | None = None,
+        precision: str = "fp32",
         first_candidates: Sequence[int] | None = None,
     ) -> list[Tensor]:
         """Draw configurations for several contexts in one call: `sample` of each, in any order.
@@ -164,18 +174,20 @@ class Denoiser:
         if guidance and NO_FLAG in flag_rows:
             raise InputError("guidance strengthens the flag, but improve is None; set it, or guidance=0")
         seed_bits = [reference.signed_seed(seed) for seed in seeds]
-        coefficients = self.schedule.reverse(steps, method)
+        process = self._process(steps, method)
         embedded = [embed_context(context, self.network, self.transformer) for context in contexts]
         chosen = choose_executor(
-            executor, device=self.network.input.weight.device, cross_attention=self.network.cross_attention
+            executor,
+            device=self.network.input.weight.device,
+            cross_attention=self.network.cross_attention,
+            precision=precision,
         )
         self._packed.refresh()
         if chosen.name == "reference":
             runs = zip(embedded, flag_rows, sizes, seed_bits, firsts, strict=True)
-            return [self._sample_reference(*run, coefficients, guidance, clip) for run in runs]
+            return [self._sample_reference(*run, process, guidance, clip) for run in runs]
         problem = self._packed.problem(
-            coefficients,
-            len(self.schedule),
+            process,
             flag_rows,
             [context.pooled for context in embedded],
             sizes,
@@ -185,8 +197,20 @@ class Denoiser:
             bool(clip),
         )
         threads = torch.get_num_threads() if threads is None else threads
-        x = chosen.denoise(problem, self._packed.weights, threads)
+        x = chosen.denoise(problem, self._packed.weights, threads, self._packed.coded(precision))
         return [_to_unit(part) for part in x.split(sizes)]
+
+    def _process(self, steps: int | Sequence[int], method: str) -> ReverseProcess:
+        """The process of these steps; kept, because deriving a thousand takes longer than one candidate."""
+        chosen = steps if isinstance(steps, int) else self.schedule.timesteps(steps)
+        key = (self.schedule, chosen if isinstance(chosen, int) else tuple(chosen), method)
+        process = self._processes.get(key)
+        if process is None:
+            process = ReverseProcess.of(self.schedule, chosen, method)
+            if len(self._processes) >= _KEPT_PROCESSES:
+                self._processes.clear()
+            self._processes[key] = process
+        return process
 
     def _sample_reference(
         self,
@@ -195,7 +219,7 @@ class Denoiser:
         n: int,
         seed: int,
         first: int,
-        coefficients: ReverseCoefficients,
+        process: ReverseProcess,
         guidance: float,
         clip: bool,
     ) -> Tensor:
@@ -209,7 +233,7 @@ class Denoiser:
         flags, withheld = torch.full((n,), flag, device=device), torch.full((n,), NO_FLAG, device=device)
 
         def predict(x: Tensor, step: int) -> Tensor:
-            t = coefficients.timesteps[step].to(device).expand(n)
+            t = process.timesteps[step].to(device).expand(n)
             eps: Tensor = network(x, t, flags, pooled, tokens)
             if guidance:
                 eps = eps * (1.0 + guidance) - network(x, t, withheld, pooled, tokens) * guidance
@@ -217,8 +241,8 @@ class Denoiser:
 
         x = reference.reverse_loop(
             predict,
-            coefficient_rows(coefficients).to(dtype),
-            step_keys(coefficients, len(self.schedule)).to(device),
+            process.coefficients.to(dtype),
+            process.keys.to(device),
             torch.full((n,), seed, device=device),
             torch.arange(first, first + n, device=device),
             network.dim,
@@ -228,7 +252,7 @@ class Denoiser:
 
 
 def _to_unit(x: Tensor) -> Tensor:
-    return ((x + 1.0) / 2.0).float()
+    return x.add(1.0).div_(2.0).float()
 
 
 def _flag(improve: bool | None) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the Denoiser accepts as a context, turned into what the Network reads."""
+"""What Denoiser and Scorer accept as a context, turned into what Network and Predictor read."""
 
 from __future__ import annotations
 
@@ -87,12 +87,45 @@ def _batch_of_pair(pair: tuple[Any, Any] | list[Any]) -> ContextBatch:
     return ContextBatch.single(x, y)
 
 
+def single_context(context: Context, transformer: Transformer) -> ContextBatch | ContextEmbedding:
+    """One context as trials, checked and on the transformer's device, or as the embedding that was given.
+
+    Raises:
+        InputError: if the context is of no accepted form, of a wrong size or not finite.
+    """
+    if context is None:
+        context = ContextBatch.single(torch.zeros(0, transformer.dim), torch.zeros(0))
+    if isinstance(context, tuple | list):
+        context = _batch_of_pair(context)
+    if isinstance(context, ContextBatch):
+        context = _placed(context, transformer)
+        count = len(context.x)
+    elif isinstance(context, ContextEmbedding):
+        if context.tokens.ndim != 3 or context.tokens.shape[-1] != transformer.width:
+            raise InputError(
+                f"context tokens have shape {tuple(context.tokens.shape)}; "
+                f"(1, M, {transformer.width}) is needed"
+            )
+        count = len(context.tokens)
+    else:
+        raise InputError(
+            f"context is a {type(context).__name__}; accepted: None, a pair (x, y), a ContextBatch or "
+            "ContextEmbedding of one"
+        )
+    if count != 1:
+        raise InputError(f"context holds {count} contexts; give one, or use predict_jobs")
+    return context
+
+
 def _encode(batch: ContextBatch, transformer: Transformer | None) -> ContextEmbedding:
     if transformer is None:
         raise InputError("context is made of trials; construct Denoiser(..., transformer=...) to embed them")
+    embedding: ContextEmbedding = transformer(_placed(batch, transformer))
+    return embedding
+
+
+def _placed(batch: ContextBatch, transformer: Transformer) -> ContextBatch:
     if batch.x.ndim != 3 or batch.x.shape[-1] != transformer.dim:
         raise InputError(f"context x has shape {tuple(batch.x.shape)}; transformer: d={transformer.dim}")
     device = transformer.anchor.device
-    batch = ContextBatch(batch.x.to(device), batch.y.to(device), batch.mask.to(device))
-    embedding: ContextEmbedding = transformer(batch)
-    return embedding
+    return ContextBatch(batch.x.to(device), batch.y.to(device), batch.mask.to(device))

@@ -30,7 +30,7 @@ class ContextBatch:
 
 @dataclass(frozen=True)
 class ContextEmbedding:
-    """What the Network reads of a context."""
+    """What Network and Predictor read of a context."""
 
     pooled: Tensor
     """(B, width)"""
@@ -38,15 +38,19 @@ class ContextEmbedding:
     """(B, M, width)"""
     mask: Tensor
     """(B, M) bool"""
+    anchor: Tensor | None = None
+    """(B, width) the token that every context has, the empty one too; the Predictor needs it."""
 
 
 def rank_within(y: Tensor, mask: Tensor) -> Tensor:
     """(B, M) values -> (B, M) mid-ranks in [-1, 1] among the unmasked of each row; 0 for ties of all."""
-    valid = mask.unsqueeze(1) & mask.unsqueeze(2)
-    below = ((y.unsqueeze(1) < y.unsqueeze(2)) & valid).sum(-1)
-    above = ((y.unsqueeze(1) > y.unsqueeze(2)) & valid).sum(-1)
     count = mask.sum(-1, keepdim=True)
-    return (below - above).to(y.dtype) / (count - 1).clamp(min=1)
+    filled = y.masked_fill(~mask, torch.inf).contiguous()
+    ascending = filled.sort(-1).values
+    below = torch.searchsorted(ascending, filled)
+    # Masked entries stand at the end, among infinite values if there are such.
+    above = count - torch.minimum(torch.searchsorted(ascending, filled, right=True), count)
+    return ((below - above).to(y.dtype) / (count - 1).clamp(min=1)).masked_fill(~mask, 0.0)
 
 
 def standardise_within(y: Tensor, mask: Tensor) -> Tensor:
@@ -74,12 +78,14 @@ class EncoderLayer(nn.Module):
         self.mlp_norm = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
 
-    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """tokens (B, M, width); mask (B, M), with at least one true in each row."""
+    def forward(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        """tokens (B, M, width); mask (B, M), with at least one true in each row, or None: all exist."""
         batch, count, width = tokens.shape
         projected = self.query_key_value(self.attention_norm(tokens))
         query, key, value = projected.view(batch, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        attended = nn.functional.scaled_dot_product_attention(query, key, value, mask[:, None, None])
+        attended = nn.functional.scaled_dot_product_attention(
+            query, key, value, None if mask is None else mask[:, None, None]
+        )
         tokens = tokens + self.attention_output(attended.transpose(1, 2).reshape(batch, count, width))
         return tokens + self.mlp(self.mlp_norm(tokens))
 
@@ -124,22 +130,26 @@ class Transformer(nn.Module):
         """The constructor's arguments: `Transformer(**transformer.config)` has the same shape."""
         return {"dim": self.dim, "width": self.width, "layers": len(self.layers), "heads": self.heads}
 
+    def features(self, context: ContextBatch) -> Tensor:
+        """(B, M, d + 2): configurations in [-1, 1], rank and z-score of y in the context; 0 where masked."""
+        dtype = self.token.weight.dtype
+        y = context.y.double()
+        shape = torch.stack([rank_within(y, context.mask), standardise_within(y, context.mask)], dim=-1)
+        inputs = torch.cat([2 * context.x.to(dtype) - 1, shape.to(dtype)], dim=-1)
+        return inputs.masked_fill(~context.mask.unsqueeze(-1), 0.0)
+
     def forward(self, context: ContextBatch) -> ContextEmbedding:
         """Embed B contexts.
 
         y enters as its rank and as its z-score within the context, so the embedding does not change when y
         is shifted or scaled by a positive factor.
         """
-        dtype = self.token.weight.dtype
-        y = context.y.double()
-        shape = torch.stack([rank_within(y, context.mask), standardise_within(y, context.mask)], dim=-1)
-        inputs = torch.cat([2 * context.x.to(dtype) - 1, shape.to(dtype)], dim=-1)
-        inputs = inputs.masked_fill(~context.mask.unsqueeze(-1), 0.0)
-        batch = len(inputs)
+        inputs = self.features(context)
+        dtype, batch = inputs.dtype, len(inputs)
         tokens = torch.cat([self.anchor.expand(batch, 1, -1), self.token(inputs)], dim=1)
         mask = torch.cat([torch.ones(batch, 1, dtype=torch.bool, device=inputs.device), context.mask], dim=1)
         for layer in self.layers:
             tokens = layer(tokens, mask)
         weights = mask.unsqueeze(-1).to(dtype)
         pooled = (tokens * weights).sum(1) / weights.sum(1)
-        return ContextEmbedding(pooled, tokens[:, 1:], context.mask)
+        return ContextEmbedding(pooled, tokens[:, 1:], context.mask, tokens[:, 0])

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attention to contexts on the CPU. The meaning, and the oracle of the tests: the torch modules themselves,
+`diffhpo.model.transformer.Transformer` and `diffhpo.model.predictor.Predictor`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
+
+from diffhpo.errors import InputError
+from diffhpo.kernels.ops import native
+
+#: Features of one panel of packed weights (csrc/network_layout.h).
+PANEL = 32
+
+
+def head_stride(features: int) -> int:
+    """Features from one attention head to the next in packed weights (csrc/attention_layout.h)."""
+    return 16 if features <= 16 else PANEL if features <= PANEL else -(-features // PANEL) * PANEL
+
+
+def panels(matrix: Tensor) -> Tensor:
+    """(outputs, inputs) or (outputs,) -> flat [panel][input][32] float32, filled up with zeros."""
+    rows = matrix.reshape(len(matrix), -1)
+    filled = torch.nn.functional.pad(rows, (0, 0, 0, -len(rows) % PANEL))
+    return filled.view(-1, PANEL, rows.shape[1]).transpose(1, 2).reshape(-1).float()
+
+
+def encoder_size(layout: Sequence[int]) -> int:
+    """Floats of packed encoder weights; layout is (d + 2, width, layers, heads)."""
+    size: int = native().encoder_size(list(layout))
+    return size
+
+
+def predictor_size(layout: Sequence[int]) -> int:
+    """Floats of packed Predictor weights; layout is (d, width, layers, heads, context width, bars)."""
+    size: int = native().predictor_size(list(layout))
+    return size
+
+
+def predictor_shares_tokens(layout: Sequence[int]) -> bool:
+    """Whether the Predictor's kernel takes the tokens themselves as keys and values of all heads."""
+    shared: bool = native().predictor_shares_tokens(list(layout))
+    return shared
+
+
+def encode(
+    inputs: Tensor,
+    counts: Sequence[int],
+    packed: Tensor,
+    layout: Sequence[int],
+    *,
+    isa: str = "portable",
+    threads: int = 1,
+) -> tuple[Tensor, Tensor]:
+    """The Transformer's encoder for J contexts in one native call.
+
+    Args:
+        inputs: (sum of counts, d + 2) float32 features of the trials, contexts one after another.
+        counts: J numbers of trials, 0 or more.
+        packed: weights of `layout`, see csrc/attention_layout.h.
+        layout: (d + 2, width, layers, heads).
+        isa: build of the kernel, one of `ops.native_isas(runnable=True)`.
+        threads: threads that share the rows; of no effect on the result.
+
+    Returns:
+        tokens (sum of counts + J, width) float32, every context's anchor before its trials; and the pooled
+        means (J, width).
+
+    Raises:
+        BackendError: if the native module is missing.
+        InputError: if a shape, dtype or value does not fit.
+    """
+    module = native()
+    try:
+        module.encoder_size(list(layout))
+        width = layout[1]
+        tokens, pooled = torch.empty(len(inputs) + len(counts), width), torch.empty(len(counts), width)
+        views = [
+            to_dlpack(tensor) for tensor in (tokens, pooled, packed.detach(), inputs.detach().contiguous())
+        ]
+        module.attention_encode(*views, list(counts), list(layout), isa, threads)
+    except (TypeError, ValueError, BufferError) as error:
+        raise InputError(f"the encoder refused its input: {error}") from error
+    return tokens, pooled
+
+
+def predict(
+    x: Tensor,
+    counts: Sequence[int],
+    tokens: Tensor,
+    token_counts: Sequence[int],
+    packed: Tensor,
+    layout: Sequence[int],
+    *,
+    isa: str = "portable",
+    threads: int = 1,
+) -> Tensor:
+    """The Predictor for J contexts, each with candidates of its own, in one native call.
+
+    Args:
+        x: (sum of counts, d) float32 candidates in [0, 1], contexts one after another.
+        counts: J numbers of candidates, 0 or more.
+        tokens: (sum of token_counts, context width) float32, as `encode` returns them.
+        token_counts: J numbers of tokens, 1 or more.
+        packed: weights of `layout`, see csrc/attention_layout.h.
+        layout: (d, width, layers, heads, context width, bars).
+        isa: build of the kernel, one of `ops.native_isas(runnable=True)`.
+        threads: threads that share the rows; of no effect on the result.
+
+    Returns:
+        (sum of counts, bars) float32 logits.
+
+    Raises:
+        BackendError: if the native module is missing.
+        InputError: if a shape, dtype or value does not fit.
+    """
+    module = native()
+    try:
+        module.predictor_size(list(layout))
+        logits = torch.empty(len(x), layout[5])
+        inputs = (packed.detach(), tokens.detach().contiguous(), x.detach().contiguous())
+        views = [to_dlpack(tensor) for tensor in (logits, *inputs)]
+        module.attention_predict(*views, list(token_counts), list(counts), list(layout), isa, threads)
+    except (TypeError, ValueError, BufferError) as error:
+        raise InputError(f"the predictor refused its input: {error}") from error
+    return logits
