@@ -72,7 +72,9 @@ struct DrawArguments {
     int64_t first = 0, largest = 1;
     for (int64_t task = 0; task < p.tasks; ++task) {
       const int64_t count = trials.data()[task];
-      if (count < 1 || count > all - first) throw py::value_error("trials must be positive and add up to the rows of x");
+      if (count < 1 || count > all - first) {
+        throw py::value_error("trials must be positive and add up to the rows of x");
+      }
       largest = std::max(largest, count);
       check_history(first, count);
       first += count;

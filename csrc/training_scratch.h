@@ -20,7 +20,6 @@ class Carver {
   }
   DIFFHPO_INLINE int32_t* integers(int64_t count) { return reinterpret_cast<int32_t*>(floats(count)); }
   DIFFHPO_INLINE int64_t* longs(int64_t count) { return reinterpret_cast<int64_t*>(floats(2 * count)); }
-  DIFFHPO_INLINE double* doubles(int64_t count) { return reinterpret_cast<double*>(floats(2 * count)); }
 
   int64_t size = 0;  // floats, a multiple of 16
 
