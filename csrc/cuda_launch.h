@@ -58,7 +58,8 @@ cudaError_t launch(void (*kernel)(Parameters...), unsigned blocks, unsigned thre
                    cudaStream_t stream, Arguments... arguments) {
 #ifdef DIFFHPO_CUDA_EMULATION
   (void)stream;
-  return emulation::launch(blocks, threads, shared_bytes, [&] { kernel(arguments...); });
+  const bool accepted = emulation::launch(blocks, threads, shared_bytes, [&] { kernel(arguments...); });
+  return accepted ? cudaSuccess : cudaErrorInvalidValue;
 #else
   kernel<<<blocks, threads, shared_bytes, stream>>>(arguments...);
   return cudaGetLastError();

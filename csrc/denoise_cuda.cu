@@ -142,7 +142,7 @@ __global__ void __launch_bounds__(kThreads, 1) denoise_kernel(DenoiseProblem p, 
     for (int64_t i = threadIdx.x; i < p.layout.size(); i += kThreads) shared[i] = p.weights[i];
   }
   for (int64_t i = layout.x() + threadIdx.x; i < layout.size(); i += kThreads) shared[i] = 0.0f;
-  if (threadIdx.x < count) {
+  if (static_cast<int>(threadIdx.x) < count) {
     rows[threadIdx.x] = find_row(jobs, p.jobs, first + threadIdx.x);
   }
   __syncthreads();
