@@ -138,3 +138,112 @@ _NETWORKS = [(16, 64, 2), (13, 128, 1), (1, 32, 1), (33, 96, 1), (18, 64, 1), (6
 def test_bf16_matches_float64(run: Run, make_problem, dim: int, width: int, blocks: int) -> None:
     problem, packed = make_problem(dim, width, blocks, (30, 0, 1, 14))
     assert_as_exact_as_bf16(problem, run(problem, packed, bf16=True, processors=2))
+
+
+def test_bf16_rounds_where_it_says(run: Run, make_problem) -> None:
+    """Beside the model that rounds at the same places, what is left is fp32 sums and an approximate tanh."""
+    problem, packed = make_problem(16, 64, 2, (64,))
+    exact, model = reference.denoise(problem, torch.float64), bf16_model(problem)
+    assert error(run(problem, packed, bf16=True), model) <= 0.5 * error(model, exact)
+
+
+@pytest.mark.parametrize("guidance", [0.5, -1.0])
+def test_bf16_guidance_matches_float64(run: Run, make_problem, guidance: float) -> None:
+    problem, packed = make_problem(7, 32, 2, (11, 4), guidance=guidance)
+    assert problem.job_conditioning.shape[1] == 2
+    assert_as_exact_as_bf16(problem, run(problem, packed, bf16=True, processors=1))
+
+
+@pytest.mark.parametrize("options", [{"method": "ddim"}, {"clip": False}, {"steps": (300,)}])
+def test_bf16_processes_match_float64(run: Run, make_problem, options: dict[str, object]) -> None:
+    problem, packed = make_problem(6, 32, 1, (21,), **options)
+    assert_as_exact_as_bf16(problem, run(problem, packed, bf16=True, processors=1))
+
+
+_STREAMING = 64_000  # bytes of shared memory that the smallest ring fits, and no network below
+
+
+@pytest.mark.parametrize(("dim", "width", "blocks"), [(16, 96, 2), (5, 64, 3), (5, 128, 1)])
+@pytest.mark.parametrize("guidance", [0.0, 1.0])
+def test_a_streamed_network_gives_the_same_bits(
+    run: Run, make_problem, dim: int, width: int, blocks: int, guidance: float
+) -> None:
+    problem, packed = make_problem(dim, width, blocks, (40, 9), guidance=guidance)
+    resident = run(problem, packed, bf16=True, processors=1)
+    streamed = run(problem, packed, bf16=True, processors=1, shared_bytes=_STREAMING, order=1)
+    assert torch.equal(resident, streamed)
+
+
+def chosen(problem: DenoiseProblem, order: list[int]) -> DenoiseProblem:
+    index = torch.tensor(order)
+    return replace(
+        problem,
+        job_conditioning=problem.job_conditioning[index],
+        counts=problem.counts[index],
+        seeds=problem.seeds[index],
+        first_candidates=problem.first_candidates[index],
+    )
+
+
+@pytest.mark.parametrize("bf16", [True, False])
+def test_bits_do_not_depend_on_the_split_or_the_order_of_jobs(run: Run, make_problem, bf16: bool) -> None:
+    counts = (5, 0, 70, 1, 17)
+    problem, packed = make_problem(10, 64, 1, counts, steps=(300, 20, 0))
+    whole = run(problem, packed, bf16=bf16).split(counts)
+    for order in ([4, 2, 0, 3, 1], [2]):
+        part = run(chosen(problem, order), packed, bf16=bf16, order=order[0])
+        assert torch.equal(part, torch.cat([whole[job] for job in order]))
+
+
+@pytest.mark.parametrize("n", [0, 1, 31, 300])
+def test_bits_do_not_depend_on_rounds_or_tiles(run: Run, make_problem, n: int) -> None:
+    """One processor takes several rounds, and two tiles a warp from 129 candidates on."""
+    problem, packed = make_problem(18, 32, 1, (n,), steps=(300, 20, 0))
+    many = run(problem, packed, bf16=True, processors=132)
+    assert many.shape == (n, 18)
+    for order in range(2):
+        assert torch.equal(run(problem, packed, bf16=True, processors=1, order=order), many)
+    streamed = run(problem, packed, bf16=True, processors=1, shared_bytes=21_000, order=3)
+    assert torch.equal(streamed, many)
+
+
+@pytest.mark.parametrize("bf16", [True, False])
+@pytest.mark.parametrize("dim", [1, 16, 18, 64])
+def test_noise_has_the_same_bits(run: Run, make_problem, bf16: bool, dim: int) -> None:
+    problem, packed = make_problem(dim, 32, 1, (130,), seeds=(-3,), firsts=(2**32 - 100,))
+    problem = replace(
+        problem,
+        step_conditioning=problem.step_conditioning[:0],
+        coefficients=problem.coefficients[:0],
+        keys=problem.keys[:1],
+    )
+    drawn = run(problem, packed, bf16=bf16, processors=1)
+    expected = reference.noise(2**64 - 3, range(2**32 - 100, 2**32 + 30), 1000, dim)
+    assert torch.equal(drawn.view(torch.int32), expected.view(torch.int32))
+
+
+@pytest.mark.parametrize("bf16", [True, False])
+@pytest.mark.parametrize("value", [torch.nan, 3e38])
+def test_a_diverged_sample_names_the_step(run: Run, make_problem, bf16: bool, value: float) -> None:
+    problem, packed = make_problem(6, 32, 2, (40,), clip=True)
+    conditioning = problem.step_conditioning.clone()
+    conditioning[3, 0] = value
+    run(replace(problem, step_conditioning=conditioning), packed, bf16=bf16, diverged=3)
+
+
+@pytest.mark.parametrize(("dim", "width", "blocks"), [(16, 64, 2), (13, 128, 1), (1, 20, 1), (33, 96, 1)])
+def test_fp32_matches_float64(run: Run, make_problem, dim: int, width: int, blocks: int) -> None:
+    problem, packed = make_problem(dim, width, blocks, (30, 0, 1, 66), guidance=0.5)
+    assert_as_exact_as_torch(problem, run(problem, packed, bf16=False))
+
+
+def test_fp32_reads_a_network_that_does_not_fit_from_global_memory(run: Run, make_problem) -> None:
+    problem, packed = make_problem(5, 32, 2, (37,))
+    small = run(problem, packed, bf16=False, shared_bytes=20_000)
+    assert torch.equal(small, run(problem, packed, bf16=False))
+
+
+def test_fp32_agrees_with_the_cpu(run: Run, make_problem) -> None:
+    problem, packed = make_problem(16, 64, 2, (64,))
+    cpu = ops.denoise(problem, packed, isa="portable")
+    assert error(run(problem, packed, bf16=False), cpu.double()) <= 2e-6
