@@ -4,7 +4,7 @@
 // Pointers of `problem` are on `device`, but counts, seeds and first_candidates, which are on the host and were
 // checked there; `jobs` [J, 3] on the device holds (first row of x, seed, first candidate) of every job.
 // `diverged` [1] on the device, set to kNotDiverged by the caller, receives the first step that was not finite.
-// Both functions only launch work on `stream` and allocate nothing, so that a CUDA graph can capture them. They
+// The functions only launch work on `stream` and allocate nothing, so that a CUDA graph can capture them. They
 // return an empty string, or what went wrong.
 #pragma once
 
@@ -20,12 +20,13 @@ std::string denoise_cuda(const DenoiseProblem& problem, const int64_t* jobs, int
                          uintptr_t stream);
 
 // In bf16 on the tensor cores, with fp32 sums and update; W of 32, 64, 96 or 128, d up to 64, compute capability
-// 8.0. `fragments` [fragment_floats] is memory on the device that the launch writes and reads. It,
-// step_conditioning and job_conditioning start at multiples of 16 bytes.
-std::string denoise_cuda_bf16(const DenoiseProblem& problem, float* fragments, const int64_t* jobs, int64_t* diverged,
-                              int device, uintptr_t stream);
+// 8.0. `problem.coded` is what arrange_cuda wrote; it, step_conditioning and job_conditioning start at multiples of
+// 16 bytes.
+std::string denoise_cuda_bf16(const DenoiseProblem& problem, const int64_t* jobs, int64_t* diverged, int device,
+                              uintptr_t stream);
 
-// 0 where the bf16 kernels do not cover the network.
-int64_t fragment_floats(const NetworkLayout& network);
+// fp32 panels (network_layout.h) -> bf16 fragments (fragment_layout.h), both on the device.
+std::string arrange_cuda(const NetworkLayout& network, const float* weights, uint8_t* fragments, int device,
+                         uintptr_t stream);
 
 }  // namespace diffhpo

@@ -70,18 +70,19 @@ __global__ void __launch_bounds__(kArrangeThreads) arrange_kernel(NetworkLayout 
   }
 }
 
-// The most warps of a block for which no kernel spills (bench/ptxas_report.py): registers are what bounds it.
-constexpr int most_warps(int width, int dim, int tiles) {
-  const int held = tiles * (width / 2 + width / 4 + dim);  // hidden features, their fragments, x and eps
-  return held <= 64 ? 16 : held <= 112 ? 12 : 8;
-}
+// Eight warps may use 255 registers a thread each, and no kernel spills then (bench/ptxas_report.py). The tensor
+// cores need no more of them: a warp has at least four products under way that do not wait for one another.
+constexpr int kMostWarps = 8;
+
+// Floats and words that a warp's lane holds per tile: hidden features, their fragments, x and its update.
+constexpr int held_registers(int width, int dim) { return width / 2 + width / 4 + 2 * dim; }
 
 template <int kWidth, int kDim, int kTiles>
-__global__ void __launch_bounds__(32 * most_warps(kWidth, kDim, kTiles), 1)
+__global__ void __launch_bounds__(32 * kMostWarps, 1)
     denoise_bf16_kernel(DenoiseProblem p, SharedPlacement place, const uint4* fragments, const int64_t* jobs,
                         int64_t* diverged) {
   DIFFHPO_DYNAMIC_SHARED(shared);
-  constexpr int kTogether = kTiles == 1 ? 2 : 1;
+  constexpr int kTogether = kTiles == 1 && held_registers(kWidth, kDim) <= 160 ? 2 : 1;
   const int lane = lane_index(), row_in_tile = lane / 4;
   const int64_t rows = static_cast<int64_t>(blockDim.x) / 32 * 16 * kTiles;  // of the block
   const int64_t row_blocks = (p.candidates + rows - 1) / rows;
@@ -91,7 +92,6 @@ __global__ void __launch_bounds__(32 * most_warps(kWidth, kDim, kTiles), 1)
   const auto* head = reinterpret_cast<const uint4*>(shared);
   Supply supply(p, place, fragments, shared, own * p.steps);
 
-  int64_t steps_done = 0;
   for (int64_t row_block = blockIdx.x; row_block < row_blocks; row_block += gridDim.x) {
     const int64_t first = row_block * rows + threadIdx.x / 32 * (16 * kTiles) + row_in_tile;
     uint64_t seed[kTiles], candidate[kTiles];  // of the row whose noise this lane draws
@@ -115,7 +115,7 @@ __global__ void __launch_bounds__(32 * most_warps(kWidth, kDim, kTiles), 1)
     }
 
     for (int step = 0; step < p.steps; ++step) {
-      const StepView now = supply.step(steps_done++);
+      const StepView now = supply.next_step();
       float eps[kTiles][kDim / 8][4] = {};
       for (int branch = 0; branch < p.branches; ++branch) {
         float hidden[kTiles][kWidth / 8][4];
@@ -144,16 +144,16 @@ __global__ void __launch_bounds__(32 * most_warps(kWidth, kDim, kTiles), 1)
           }
         }
         to_fragments<kTiles, kWidth>(hidden, in);
-        float sums[kTiles][kDim / 8][4];
-        set_bias<false, kTiles, kDim>(reinterpret_cast<const float*>(head + place.layout.output_bias()), sums);
-        multiply<kTiles, kWidth, kDim>(head + place.layout.output(), in, sums);
         const float weight = p.branches == 1 ? 1.0f : branch == 0 ? 1.0f + p.guidance : -p.guidance;
 #pragma unroll
-        for (int r = 0; r < kTiles; ++r) {
+        for (int n = 0; n < kDim / 16; ++n) {
+          float sums[kTiles][2][4];
+          set_bias<false, kTiles, 16>(reinterpret_cast<const float*>(head + place.layout.output_bias()) + 16 * n, sums);
+          multiply<kTiles, kWidth, 16>(head + place.layout.output() + n * (kWidth / 16) * kTileVectors, in, sums);
 #pragma unroll
-          for (int n = 0; n < kDim / 8; ++n) {
+          for (int r = 0; r < kTiles; ++r) {
 #pragma unroll
-            for (int i = 0; i < 4; ++i) eps[r][n][i] = eps[r][n][i] + weight * sums[r][n][i];
+            for (int i = 0; i < 8; ++i) eps[r][2 * n + i / 4][i % 4] += weight * sums[r][i / 4][i % 4];
           }
         }
       }
@@ -211,10 +211,9 @@ cudaError_t launch_loop(const Launch& call) {
   const auto kernel = denoise_bf16_kernel<kWidth, kDim, kTiles>;
   const cudaError_t status = allow_shared_memory(kernel, call.limits.shared_bytes, call.device, &done);
   if (status != cudaSuccess) return status;
-  constexpr int64_t kMost = most_warps(kWidth, kDim, kTiles);
   const int64_t processors = call.limits.processors;
   const int64_t warps = (call.problem.candidates + 16 * kTiles - 1) / (16 * kTiles);
-  const int64_t rounds = (warps + processors * kMost - 1) / (processors * kMost);
+  const int64_t rounds = (warps + processors * kMostWarps - 1) / (processors * kMostWarps);
   const int64_t of_block = (warps + processors * rounds - 1) / (processors * rounds);
   const int64_t row_blocks = (warps + of_block - 1) / of_block;
   const int64_t blocks = row_blocks < processors ? row_blocks : processors;
@@ -223,15 +222,14 @@ cudaError_t launch_loop(const Launch& call) {
                 call.diverged);
 }
 
-// Two tiles a warp read every weight once for both, where the registers are there and one tile a warp would
-// already give every processor this many warps.
-constexpr int64_t kWarpsBeforeTwoTiles = 8;
-constexpr bool has_two_tiles(int width, int dim) { return 2 * (width / 2 + width / 4 + dim) <= 176; }
+// Two tiles a warp read every weight once for both: where the registers are there, and there are candidates enough
+// to fill every processor's warps with one tile.
+constexpr bool has_two_tiles(int width, int dim) { return held_registers(width, dim) <= 88; }
 
 template <int kWidth, int kDim>
 cudaError_t launch_width_dim(const Launch& call) {
   if constexpr (has_two_tiles(kWidth, kDim)) {
-    if (call.problem.candidates > 16 * kWarpsBeforeTwoTiles * call.limits.processors) {
+    if (call.problem.candidates > 16 * kMostWarps * call.limits.processors) {
       return launch_loop<kWidth, kDim, 2>(call);
     }
   }
@@ -258,18 +256,10 @@ cudaError_t launch_any(const Launch& call) {
 
 }  // namespace
 
-int64_t fragment_floats(const NetworkLayout& network) {
-  if (!has_fragments(network.dim, network.width)) return 0;
-  return 4 * FragmentLayout{fragment_dim(network.dim), static_cast<int>(network.width), network.blocks}.size();
-}
-
-std::string denoise_cuda_bf16(const DenoiseProblem& problem, float* fragments, const int64_t* jobs, int64_t* diverged,
-                              int device, uintptr_t stream) {
+std::string denoise_cuda_bf16(const DenoiseProblem& problem, const int64_t* jobs, int64_t* diverged, int device,
+                              uintptr_t stream) {
   if (problem.candidates == 0) return "";
   const NetworkLayout& network = problem.layout;
-  if (!has_fragments(network.dim, network.width)) {
-    return "the bf16 kernel covers widths 32, 64, 96 and 128 and up to 64 dimensions";
-  }
   if (problem.steps > INT_MAX) return "too many steps for one launch";
   if (problem.jobs * problem.branches * network.blocks > UINT32_MAX / (2 * network.width)) {
     return "too many jobs for one launch";
@@ -279,18 +269,24 @@ std::string denoise_cuda_bf16(const DenoiseProblem& problem, float* fragments, c
   cudaError_t status = guard.status();
   if (status == cudaSuccess) status = read_limits(device, &limits);
   if (status != cudaSuccess) return cudaGetErrorString(status);
-  const FragmentLayout layout{fragment_dim(network.dim), static_cast<int>(network.width), network.blocks};
-  SharedPlacement place{layout, true};
+  SharedPlacement place{FragmentLayout::of(network), true};
   place.resident = place.size() <= limits.shared_bytes;
   if (place.size() > limits.shared_bytes) return "the network has too many blocks for the shared memory of this device";
+  status = launch_any({problem, place, reinterpret_cast<const uint4*>(problem.coded), jobs, diverged, limits, device,
+                       reinterpret_cast<cudaStream_t>(stream)});
+  return status == cudaSuccess ? "" : cudaGetErrorString(status);
+}
 
-  const auto on = reinterpret_cast<cudaStream_t>(stream);
-  const int64_t words = 4 * layout.size();
-  const int64_t blocks = std::min<int64_t>((words + kArrangeThreads - 1) / kArrangeThreads, 4 * limits.processors);
-  status = launch(arrange_kernel, static_cast<unsigned>(blocks), kArrangeThreads, 0, on, network, layout,
-                  problem.weights, reinterpret_cast<uint32_t*>(fragments));
+std::string arrange_cuda(const NetworkLayout& network, const float* weights, uint8_t* fragments, int device,
+                         uintptr_t stream) {
+  const FragmentLayout layout = FragmentLayout::of(network);
+  const DeviceGuard guard(device);
+  cudaError_t status = guard.status();
   if (status == cudaSuccess) {
-    status = launch_any({problem, place, reinterpret_cast<const uint4*>(fragments), jobs, diverged, limits, device, on});
+    const int64_t blocks = std::min<int64_t>((4 * layout.size() + kArrangeThreads - 1) / kArrangeThreads, 1024);
+    status = launch(arrange_kernel, static_cast<unsigned>(blocks), kArrangeThreads, 0,
+                    reinterpret_cast<cudaStream_t>(stream), network, layout, weights,
+                    reinterpret_cast<uint32_t*>(fragments));
   }
   return status == cudaSuccess ? "" : cudaGetErrorString(status);
 }

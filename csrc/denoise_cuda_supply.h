@@ -77,17 +77,18 @@ class Supply {
     bring_stage();
     if (first) bring_step();
     copy_async_commit();
-    const uint4* at = stage_at(read_);
-    read_ = read_ + 1 == kStages ? 0 : read_ + 1;
+    const uint4* at = stage_at(read_stage_);
+    read_stage_ = read_stage_ + 1 == kStages ? 0 : read_stage_ + 1;
     return at;
   }
 
   // Before the block ends: no copy into its shared memory may be under way then.
   __device__ void finish() const { copy_async_wait<0>(); }
 
-  // The step that runs; `step` counts all steps of this block.
-  __device__ StepView step(int64_t step) const {
-    const unsigned char* at = step_at(static_cast<int>(step % 2));
+  // The next step to run; readable once the step's first panels were asked for.
+  __device__ StepView next_step() {
+    const unsigned char* at = step_at(read_step_);
+    read_step_ ^= 1;
     const auto* coefficients = reinterpret_cast<const double*>(at + place_.conditioning_bytes());
     return {reinterpret_cast<const float*>(at), coefficients, reinterpret_cast<const int64_t*>(coefficients + 5)};
   }
@@ -112,21 +113,21 @@ class Supply {
   __device__ void bring_stage() {
     const int64_t vectors = kStagePanels * place_.layout.panel_vectors();
     const int64_t stages = place_.layout.blocks * place_.layout.block_panels() / kStagePanels;
-    copy(stage_at(write_), fragments_ + place_.layout.panels() + stage_ * vectors, vectors);
+    copy(stage_at(write_stage_), fragments_ + place_.layout.panels() + stage_ * vectors, vectors);
     stage_ = stage_ + 1 == stages ? 0 : stage_ + 1;
-    write_ = write_ + 1 == kStages ? 0 : write_ + 1;
+    write_stage_ = write_stage_ + 1 == kStages ? 0 : write_stage_ + 1;
   }
 
   __device__ void bring_step() {
     if (steps_left_ == 0) return;
     --steps_left_;
-    unsigned char* to = step_at(step_slot_);
-    copy(to, p_.step_conditioning + step_ * (place_.conditioning_bytes() / 4), place_.conditioning_bytes() / 16);
+    unsigned char* to = step_at(write_step_);
+    copy(to, p_.step_conditioning + static_cast<int64_t>(step_) * (place_.conditioning_bytes() / 4), place_.conditioning_bytes() / 16);
     double* coefficients = reinterpret_cast<double*>(to + place_.conditioning_bytes());
-    if (threadIdx.x < 5) copy_async8(coefficients + threadIdx.x, p_.coefficients + 5 * step_ + threadIdx.x);
+    if (threadIdx.x < 5) copy_async8(coefficients + threadIdx.x, p_.coefficients + 5 * static_cast<int64_t>(step_) + threadIdx.x);
     if (threadIdx.x == 5) copy_async8(coefficients + 5, p_.keys + 1 + step_);
     step_ = step_ + 1 == p_.steps ? 0 : step_ + 1;
-    step_slot_ ^= 1;
+    write_step_ ^= 1;
   }
 
   const DenoiseProblem& p_;
@@ -134,9 +135,8 @@ class Supply {
   const uint4* const fragments_;
   unsigned char* const shared_;
   int64_t steps_left_;
-  int64_t step_ = 0;   // that bring_step brings next
-  int64_t stage_ = 0;  // that bring_stage brings next
-  int step_slot_ = 0, write_ = 0, read_ = 0;
+  int step_ = 0, stage_ = 0;  // that are brought next
+  int write_step_ = 0, read_step_ = 0, write_stage_ = 0, read_stage_ = 0;  // slots
 };
 
 }  // namespace

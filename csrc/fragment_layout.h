@@ -14,6 +14,7 @@
 #include <cstdint>
 
 #include "host_device.h"
+#include "network_layout.h"
 
 namespace diffhpo {
 
@@ -34,6 +35,11 @@ struct FragmentLayout {
   int width;       // W
   int64_t blocks;  // B
 
+  // Of a network that has_fragments.
+  static FragmentLayout of(const NetworkLayout& network) {
+    return {fragment_dim(network.dim), static_cast<int>(network.width), network.blocks};
+  }
+
   // field                                                                offset in vectors of 16 bytes
   DIFFHPO_INLINE constexpr int64_t input() const { return 0; }                     // [W / 16][d / 16] tiles
   DIFFHPO_INLINE constexpr int64_t output() const { return matrix_vectors(); }     // [d / 16][W / 16] tiles
@@ -42,6 +48,7 @@ struct FragmentLayout {
   DIFFHPO_INLINE constexpr int64_t output_bias() const { return contract_bias() + blocks * width / 4; }  // [d] float
   DIFFHPO_INLINE constexpr int64_t panels() const { return output_bias() + dim / 4; }               // [B][W / 8]
   DIFFHPO_INLINE constexpr int64_t size() const { return panels() + blocks * block_panels() * panel_vectors(); }
+  DIFFHPO_INLINE constexpr int64_t bytes() const { return 16 * size(); }
 
   DIFFHPO_INLINE constexpr int64_t block_panels() const { return width / 8; }
   DIFFHPO_INLINE constexpr int64_t panel_vectors() const { return width / 8 * kTileVectors; }

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The CUDA kernels' own source, compiled for the CPU with AddressSanitizer and UndefinedBehaviorSanitizer.
 
-cuda_emulation/ stands for the device: barriers, warp operations, asynchronous copies, tensor cores. It shows that
-indices, layouts, barriers and arithmetic are right; not what a device alone can show (docs/cuda_memory_safety.md).
+cuda_emulation/ stands for the device: barriers, warp operations, asynchronous copies, tensor cores. It shows
+that indices, layouts, barriers and arithmetic are right; docs/cuda_memory_safety.md says what it cannot show.
 """
 
 from __future__ import annotations
@@ -63,7 +63,20 @@ def run(program: Path, tmp_path: Path) -> Run:
         steps, jobs, n = len(problem.coefficients), len(problem.counts), int(problem.counts.sum())
         starts = torch.cumsum(problem.counts, 0) - problem.counts
         table = torch.stack([starts, problem.seeds, problem.first_candidates], dim=1)
-        sizes = [dim, width, blocks, steps, jobs, branches, n, problem.clip, bf16, shared_bytes, processors, order]
+        sizes = [
+            dim,
+            width,
+            blocks,
+            steps,
+            jobs,
+            branches,
+            n,
+            problem.clip,
+            bf16,
+            shared_bytes,
+            processors,
+            order,
+        ]
         arrays = [torch.tensor(sizes), torch.tensor([problem.guidance], dtype=torch.float64), packed]
         arrays += [problem.step_conditioning, problem.job_conditioning, problem.coefficients, problem.keys]
         arrays += [problem.counts, problem.seeds, problem.first_candidates, table]
@@ -87,7 +100,7 @@ def rounded(x: Tensor) -> Tensor:
 
 
 def bf16_model(problem: DenoiseProblem) -> Tensor:
-    """The loop in float64, its weights, and what enters a matrix product, rounded to bf16 as in the kernel."""
+    """The loop in float64; the weights, and what enters a matrix product, rounded to bf16 as in the kernel."""
     w = problem.weights
     rows = torch.repeat_interleave(torch.arange(len(problem.counts)), problem.counts)
     starts = torch.cumsum(problem.counts, 0) - problem.counts
@@ -164,11 +177,10 @@ _STREAMING = 64_000  # bytes of shared memory that the smallest ring fits, and n
 
 
 @pytest.mark.parametrize(("dim", "width", "blocks"), [(16, 96, 2), (5, 64, 3), (5, 128, 1)])
-@pytest.mark.parametrize("guidance", [0.0, 1.0])
 def test_a_streamed_network_gives_the_same_bits(
-    run: Run, make_problem, dim: int, width: int, blocks: int, guidance: float
+    run: Run, make_problem, dim: int, width: int, blocks: int
 ) -> None:
-    problem, packed = make_problem(dim, width, blocks, (40, 9), guidance=guidance)
+    problem, packed = make_problem(dim, width, blocks, (20, 9), steps=(300, 20, 0), guidance=1.0)
     resident = run(problem, packed, bf16=True, processors=1)
     streamed = run(problem, packed, bf16=True, processors=1, shared_bytes=_STREAMING, order=1)
     assert torch.equal(resident, streamed)

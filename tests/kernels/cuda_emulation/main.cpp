@@ -9,6 +9,7 @@
 
 #include "denoise_cuda.h"
 #include "fibers.h"
+#include "fragment_layout.h"
 
 namespace {
 
@@ -66,8 +67,10 @@ int main(int, char** argv) {
 
   std::string error;
   if (sizes[8] != 0) {
-    const Array<float> fragments(diffhpo::fragment_floats(p.layout));
-    error = diffhpo::denoise_cuda_bf16(p, fragments.get(), jobs.get(), &diverged, 0, 0);
+    const Array<uint8_t> fragments(diffhpo::FragmentLayout::of(p.layout).bytes());
+    error = diffhpo::arrange_cuda(p.layout, p.weights, fragments.get(), 0, 0);
+    p.coded = fragments.get();
+    if (error.empty()) error = diffhpo::denoise_cuda_bf16(p, jobs.get(), &diverged, 0, 0);
   } else {
     error = diffhpo::denoise_cuda(p, jobs.get(), &diverged, 0, 0);
   }
