@@ -95,48 +95,20 @@ def run(program: Path, tmp_path: Path) -> Run:
     return call
 
 
-def rounded(x: Tensor) -> Tensor:
-    return x.bfloat16().to(x.dtype)
-
-
-def bf16_model(problem: DenoiseProblem) -> Tensor:
-    """The loop in float64; the weights, and what enters a matrix product, rounded to bf16 as in the kernel."""
-    w = problem.weights
-    rows = torch.repeat_interleave(torch.arange(len(problem.counts)), problem.counts)
-    starts = torch.cumsum(problem.counts, 0) - problem.counts
-    candidates = torch.arange(len(rows)) - starts[rows] + problem.first_candidates[rows]
-    conditioning = problem.job_conditioning[rows].double()
-
-    def linear(x: Tensor, weight: Tensor) -> Tensor:
-        return rounded(x) @ rounded(weight).double().T
-
-    def branch(x: Tensor, step: int, at: int) -> Tensor:
-        shift = problem.step_conditioning[step].double() + conditioning[:, at]
-        h = linear(x, w.input_weight) + w.input_bias.double()
-        for b, expand in enumerate(w.expand_weights):
-            hidden = torch.nn.functional.silu(linear(h, expand) + shift[:, b])
-            h = h + w.contract_biases[b].double() + linear(hidden, w.contract_weights[b])
-        return linear(h, w.output_weight) + w.output_bias.double()
-
-    def predict(x: Tensor, step: int) -> Tensor:
-        eps = branch(x, step, 0)
-        if conditioning.shape[1] == 2:
-            eps = eps * (1.0 + problem.guidance) - branch(x, step, 1) * problem.guidance
-        return eps
-
-    dim = w.input_weight.shape[1]
-    return reference.reverse_loop(
-        predict, problem.coefficients, problem.keys, problem.seeds[rows], candidates, dim, clip=problem.clip
-    )
-
-
 def error(x: Tensor, exact: Tensor) -> float:
     return float((x.double() - exact).abs().mean())
 
 
-def assert_as_exact_as_bf16(problem: DenoiseProblem, x: Tensor) -> None:
-    exact = reference.denoise(problem, torch.float64)
-    assert error(x, exact) <= 2 * error(bf16_model(problem), exact) + 1e-7
+Check = Callable[[DenoiseProblem, Tensor], None]
+
+
+@pytest.fixture
+def assert_as_exact_as_bf16(bf16_model: Callable[[DenoiseProblem], Tensor]) -> Check:
+    def check(problem: DenoiseProblem, x: Tensor) -> None:
+        exact = reference.denoise(problem, torch.float64)
+        assert error(x, exact) <= 2 * error(bf16_model(problem), exact) + 1e-7
+
+    return check
 
 
 def assert_as_exact_as_torch(problem: DenoiseProblem, x: Tensor) -> None:
@@ -148,27 +120,38 @@ _NETWORKS = [(16, 64, 2), (13, 128, 1), (1, 32, 1), (33, 96, 1), (18, 64, 1), (6
 
 
 @pytest.mark.parametrize(("dim", "width", "blocks"), _NETWORKS)
-def test_bf16_matches_float64(run: Run, make_problem, dim: int, width: int, blocks: int) -> None:
+def test_bf16_matches_float64(
+    run: Run, assert_as_exact_as_bf16: Check, make_problem, dim: int, width: int, blocks: int
+) -> None:
     problem, packed = make_problem(dim, width, blocks, (30, 0, 1, 14))
     assert_as_exact_as_bf16(problem, run(problem, packed, bf16=True, processors=2))
 
 
-def test_bf16_rounds_where_it_says(run: Run, make_problem) -> None:
+def test_bf16_rounds_where_it_says(run: Run, bf16_model, make_problem) -> None:
     """Beside the model that rounds at the same places, what is left is fp32 sums and an approximate tanh."""
     problem, packed = make_problem(16, 64, 2, (64,))
     exact, model = reference.denoise(problem, torch.float64), bf16_model(problem)
     assert error(run(problem, packed, bf16=True), model) <= 0.5 * error(model, exact)
 
 
+def test_bf16_full_loop_matches_float64(run: Run, assert_as_exact_as_bf16: Check, make_problem) -> None:
+    problem, packed = make_problem(16, 32, 1, (32,), steps=1000)
+    assert_as_exact_as_bf16(problem, run(problem, packed, bf16=True))
+
+
 @pytest.mark.parametrize("guidance", [0.5, -1.0])
-def test_bf16_guidance_matches_float64(run: Run, make_problem, guidance: float) -> None:
+def test_bf16_guidance_matches_float64(
+    run: Run, assert_as_exact_as_bf16: Check, make_problem, guidance: float
+) -> None:
     problem, packed = make_problem(7, 32, 2, (11, 4), guidance=guidance)
     assert problem.job_conditioning.shape[1] == 2
     assert_as_exact_as_bf16(problem, run(problem, packed, bf16=True, processors=1))
 
 
 @pytest.mark.parametrize("options", [{"method": "ddim"}, {"clip": False}, {"steps": (300,)}])
-def test_bf16_processes_match_float64(run: Run, make_problem, options: dict[str, object]) -> None:
+def test_bf16_processes_match_float64(
+    run: Run, assert_as_exact_as_bf16: Check, make_problem, options: dict[str, object]
+) -> None:
     problem, packed = make_problem(6, 32, 1, (21,), **options)
     assert_as_exact_as_bf16(problem, run(problem, packed, bf16=True, processors=1))
 
@@ -177,10 +160,12 @@ _STREAMING = 64_000  # bytes of shared memory that the smallest ring fits, and n
 
 
 @pytest.mark.parametrize(("dim", "width", "blocks"), [(16, 96, 2), (5, 64, 3), (5, 128, 1)])
+@pytest.mark.parametrize("guidance", [0.0, 1.0])
 def test_a_streamed_network_gives_the_same_bits(
-    run: Run, make_problem, dim: int, width: int, blocks: int
+    run: Run, make_problem, dim: int, width: int, blocks: int, guidance: float
 ) -> None:
-    problem, packed = make_problem(dim, width, blocks, (20, 9), steps=(300, 20, 0), guidance=1.0)
+    problem, packed = make_problem(dim, width, blocks, (20, 9), guidance=guidance)
+    assert ops.native().fragment_bytes(dim, width, blocks) > _STREAMING
     resident = run(problem, packed, bf16=True, processors=1)
     streamed = run(problem, packed, bf16=True, processors=1, shared_bytes=_STREAMING, order=1)
     assert torch.equal(resident, streamed)
@@ -207,14 +192,15 @@ def test_bits_do_not_depend_on_the_split_or_the_order_of_jobs(run: Run, make_pro
         assert torch.equal(part, torch.cat([whole[job] for job in order]))
 
 
-@pytest.mark.parametrize("n", [0, 1, 31, 300])
+@pytest.mark.parametrize("n", [0, 1, 2, 31, 64, 97, 300, 1025])
 def test_bits_do_not_depend_on_rounds_or_tiles(run: Run, make_problem, n: int) -> None:
     """One processor takes several rounds, and two tiles a warp from 129 candidates on."""
-    problem, packed = make_problem(18, 32, 1, (n,), steps=(300, 20, 0))
+    problem, packed = make_problem(18, 32, 3, (n,), steps=(300, 20, 0))
     many = run(problem, packed, bf16=True, processors=132)
     assert many.shape == (n, 18)
     for order in range(2):
         assert torch.equal(run(problem, packed, bf16=True, processors=1, order=order), many)
+    assert ops.native().fragment_bytes(18, 32, 3) > 21_000
     streamed = run(problem, packed, bf16=True, processors=1, shared_bytes=21_000, order=3)
     assert torch.equal(streamed, many)
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fibers.h"
 
-#include <ucontext.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -10,6 +8,8 @@
 #include <memory>
 #include <numeric>
 #include <random>
+
+#include "stack_switch.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
@@ -23,7 +23,7 @@
 namespace emulation {
 namespace {
 
-constexpr size_t kStackBytes = 128 << 10;
+constexpr size_t kStackBytes = 64 << 10;
 
 struct Copy {
   void* to;
@@ -32,8 +32,8 @@ struct Copy {
 };
 
 struct Fiber {
-  ucontext_t context;
-  std::unique_ptr<char[]> stack{new char[kStackBytes]};
+  Context context;
+  char* stack = nullptr;
   bool finished = false, waiting = false;
   Scope scope{};
   Complete complete{};
@@ -45,7 +45,7 @@ Indices the_indices;
 Device the_device;
 std::vector<Fiber> fibers;
 std::vector<unsigned char*> shared_of_block;
-ucontext_t scheduler;
+Context scheduler;
 void* scheduler_fake_stack = nullptr;
 const void* scheduler_bottom = nullptr;
 size_t scheduler_size = 0;
@@ -58,7 +58,7 @@ void leave(bool last) {
   Fiber& fiber = current();
   void* fake_stack = nullptr;
   SWITCH_TO(last ? nullptr : &fake_stack, scheduler_bottom, scheduler_size);
-  swapcontext(&fiber.context, &scheduler);
+  change_stack(&fiber.context, &scheduler);
   SWITCHED(fake_stack, &scheduler_bottom, &scheduler_size);
 }
 
@@ -87,13 +87,12 @@ bool complete(size_t first, size_t last) {
 }
 
 void run_block(unsigned threads) {
+  static std::vector<std::unique_ptr<char[]>> stacks;  // of all blocks, one after another
+  while (stacks.size() < threads) stacks.emplace_back(new char[kStackBytes]);
   fibers = std::vector<Fiber>(threads);
-  for (Fiber& fiber : fibers) {
-    getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = fiber.stack.get();
-    fiber.context.uc_stack.ss_size = kStackBytes;
-    fiber.context.uc_link = nullptr;
-    makecontext(&fiber.context, enter, 0);
+  for (size_t i = 0; i < threads; ++i) {
+    fibers[i].stack = stacks[i].get();
+    fibers[i].context.start(fibers[i].stack, kStackBytes, enter);
   }
   std::vector<unsigned> turn(threads);
   std::iota(turn.begin(), turn.end(), 0u);
@@ -104,8 +103,8 @@ void run_block(unsigned threads) {
       Fiber& fiber = fibers[i];
       if (fiber.finished || fiber.waiting) continue;
       the_indices.thread.x = i;
-      SWITCH_TO(&scheduler_fake_stack, fiber.stack.get(), kStackBytes);
-      swapcontext(&scheduler, &fiber.context);
+      SWITCH_TO(&scheduler_fake_stack, fiber.stack, kStackBytes);
+      change_stack(&scheduler, &fiber.context);
       SWITCHED(scheduler_fake_stack, nullptr, nullptr);
       moved = true;
     }
