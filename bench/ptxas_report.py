@@ -16,11 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _CSRC = Path(__file__).parents[1] / "csrc"
-_SOURCES = ("denoise_cuda.cu", "denoise_cuda_bf16.cu")
+_SOURCES = ("denoise_cuda.cu", "denoise_cuda_bf16.cu", "arrange_cuda.cu")
 _ARCHITECTURES = ("80", "90a")
 #: As CMakeLists.txt compiles them.
 _FLAGS = ("-std=c++17", "-O3", "--fmad=false", "--expt-relaxed-constexpr", "-Xptxas", "-v")
-_MUST_NOT_SPILL = {"denoise_bf16_kernel<64, 16, 1>", "denoise_bf16_kernel<64, 16, 2>"}
+_MUST_NOT_SPILL = {
+    "denoise_bf16_kernel<64, 16, 1>",
+    "denoise_bf16_kernel<64, 16, 2>",
+    "denoise_split_kernel<64, 16>",
+}
 
 _ENTRY = re.compile(r"Compiling entry function '(\S+)'")
 _SPILLS = re.compile(r"(\d+) bytes spill stores, (\d+) bytes spill loads")

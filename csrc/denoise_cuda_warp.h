@@ -72,14 +72,14 @@ __device__ __forceinline__ void set_bias(const float* bias, float (&sums)[kTiles
 // x sigmoid(x) for u = x / 2.
 __device__ __forceinline__ float silu_of_half(float u) { return fmaf(u, approximate_tanh(u), u); }
 
-// kTogether panels of a residual block: hidden += silu(in E + conditioning) C over their 16 kTogether expanded
-// features. E is stored halved, which is exact, so that its product is silu_of_half's argument.
+constexpr int panel_vectors(int width) { return width / 8 * kTileVectors; }
+
+// silu(in E + conditioning) of the 16 kTogether expanded features of as many panels. E is stored halved, which is
+// exact, so that its product is silu_of_half's argument.
 template <int kTogether, int kTiles, int kWidth>
-__device__ __forceinline__ void residual(const uint4* panels, const float* of_step, const float* of_job,
-                                         const uint32_t (&job)[kTiles][2],
-                                         const uint32_t (&in)[kTiles][kWidth / 16][4],
-                                         float (&hidden)[kTiles][kWidth / 8][4]) {
-  constexpr int kPanelVectors = kWidth / 8 * kTileVectors;
+__device__ __forceinline__ void expand(const uint4* panels, const float* of_step, const float* of_job,
+                                       const uint32_t (&job)[kTiles][2], const uint32_t (&in)[kTiles][kWidth / 16][4],
+                                       uint32_t (&expanded)[kTiles][kTogether][4]) {
   float sums[kTiles][2 * kTogether][4];
 #pragma unroll
   for (int n = 0; n < 2 * kTogether; ++n) {
@@ -99,7 +99,7 @@ __device__ __forceinline__ void residual(const uint4* panels, const float* of_st
   for (int k = 0; k < kWidth / 16; ++k) {
 #pragma unroll
     for (int c = 0; c < kTogether; ++c) {
-      const uint4 w = panels[c * kPanelVectors + k * kTileVectors + lane_index()];
+      const uint4 w = panels[c * panel_vectors(kWidth) + k * kTileVectors + lane_index()];
 #pragma unroll
       for (int r = 0; r < kTiles; ++r) {
         multiply_add(sums[r][2 * c], in[r][k], w.x, w.y);
@@ -107,7 +107,6 @@ __device__ __forceinline__ void residual(const uint4* panels, const float* of_st
       }
     }
   }
-  uint32_t expanded[kTiles][kTogether][4];
 #pragma unroll
   for (int r = 0; r < kTiles; ++r) {
 #pragma unroll
@@ -117,11 +116,18 @@ __device__ __forceinline__ void residual(const uint4* panels, const float* of_st
     }
   }
   to_fragments<kTiles, 16 * kTogether>(sums, expanded);
+}
+
+// hidden += expanded C, for the kColumns hidden features from `column`, panel after panel.
+template <int kTogether, int kTiles, int kWidth, int kColumns>
+__device__ __forceinline__ void contract(const uint4* panels, int column, const uint32_t (&expanded)[kTiles][kTogether][4],
+                                         float (&hidden)[kTiles][kColumns / 8][4]) {
 #pragma unroll
   for (int c = 0; c < kTogether; ++c) {
 #pragma unroll
-    for (int n = 0; n < kWidth / 16; ++n) {
-      const uint4 w = panels[c * kPanelVectors + (kWidth / 16 + n) * kTileVectors + lane_index()];
+    for (int n = 0; n < kColumns / 16; ++n) {
+      const int tile = kWidth / 16 + column / 16 + n;
+      const uint4 w = panels[c * panel_vectors(kWidth) + tile * kTileVectors + lane_index()];
 #pragma unroll
       for (int r = 0; r < kTiles; ++r) {
         multiply_add(hidden[r][2 * n], expanded[r][c], w.x, w.y);

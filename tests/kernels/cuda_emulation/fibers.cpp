@@ -86,6 +86,25 @@ bool complete(size_t first, size_t last) {
   return true;
 }
 
+// Each fiber of a warp up to where it waits, then the operation that all wait for; false if none could run.
+bool run_warp(unsigned first) {
+  unsigned lanes[32];
+  std::iota(lanes, lanes + 32, first);
+  std::shuffle(lanes, lanes + 32, order);
+  bool moved = false;
+  for (unsigned i : lanes) {
+    Fiber& fiber = fibers[i];
+    if (fiber.finished || fiber.waiting) continue;
+    the_indices.thread.x = i;
+    SWITCH_TO(&scheduler_fake_stack, fiber.stack, kStackBytes);
+    change_stack(&scheduler, &fiber.context);
+    SWITCHED(scheduler_fake_stack, nullptr, nullptr);
+    moved = true;
+  }
+  if (fibers[first].waiting && fibers[first].scope == Scope::warp) moved |= complete(first, first + 32);
+  return moved;
+}
+
 void run_block(unsigned threads) {
   static std::vector<std::unique_ptr<char[]>> stacks;  // of all blocks, one after another
   while (stacks.size() < threads) stacks.emplace_back(new char[kStackBytes]);
@@ -94,24 +113,17 @@ void run_block(unsigned threads) {
     fibers[i].stack = stacks[i].get();
     fibers[i].context.start(fibers[i].stack, kStackBytes, enter);
   }
-  std::vector<unsigned> turn(threads);
-  std::iota(turn.begin(), turn.end(), 0u);
+  std::vector<unsigned> warps(threads / 32);
+  std::iota(warps.begin(), warps.end(), 0u);
   for (;;) {
-    std::shuffle(turn.begin(), turn.end(), order);
+    // A warp runs until it waits for the block, before the next one starts: as far apart as a device could let
+    // them be, so that a missing barrier shows.
+    std::shuffle(warps.begin(), warps.end(), order);
     bool moved = false;
-    for (unsigned i : turn) {
-      Fiber& fiber = fibers[i];
-      if (fiber.finished || fiber.waiting) continue;
-      the_indices.thread.x = i;
-      SWITCH_TO(&scheduler_fake_stack, fiber.stack, kStackBytes);
-      change_stack(&scheduler, &fiber.context);
-      SWITCHED(scheduler_fake_stack, nullptr, nullptr);
-      moved = true;
+    for (unsigned warp : warps) {
+      while (run_warp(32 * warp)) moved = true;
     }
     if (std::all_of(fibers.begin(), fibers.end(), [](const Fiber& fiber) { return fiber.finished; })) return;
-    for (size_t first = 0; first < threads; first += 32) {
-      if (fibers[first].waiting && fibers[first].scope == Scope::warp) moved |= complete(first, first + 32);
-    }
     if (fibers[0].waiting && fibers[0].scope == Scope::block) moved |= complete(0, threads);
     if (!moved) stop("some threads wait for others that wait elsewhere or have ended");
   }

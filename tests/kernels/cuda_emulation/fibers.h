@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The threads of one block at a time as fibers of one CPU thread, switched at barriers and warp operations only,
-// in an order drawn anew for every round. What breaks the rules of a GPU stops the process with a message: a
+// warp after warp in an order drawn anew every time. What breaks the rules of a GPU stops the process with a message: a
 // barrier that some threads do not reach, different warp operations in one warp, a partial mask.
 #pragma once
 
