@@ -51,10 +51,12 @@ def demangled(symbol: str) -> str:
         >>> demangled("_ZN7diffhpo12_GLOBAL__N_119denoise_bf16_kernelILi64ELi16ELi2EEEv")
         'denoise_bf16_kernel<64, 16, 2>'
     """
-    name = re.search(r"\d([a-z]+(?:_[a-z0-9]+)*_kernel)", symbol)
+    # A mangled name is its length and its letters; what stands before may end in digits, too.
+    lengths = re.finditer(r"(?=(\d\d)[a-z])", symbol)
+    names = [symbol[at.start() + 2 : at.start() + 2 + int(at[1])] for at in lengths]
+    name = next((name for name in names if name.endswith("_kernel") and len(name) < 40), symbol)
     arguments = re.findall(r"Li(\d+)E", symbol)
-    suffix = f"<{', '.join(arguments)}>" if arguments else ""
-    return (name[1] if name else symbol) + suffix
+    return name + (f"<{', '.join(arguments)}>" if arguments else "")
 
 
 def parse(log: str) -> list[Kernel]:

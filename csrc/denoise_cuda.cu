@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The reverse loop on a CUDA device in fp32: one launch, a block keeps its candidates in shared memory through all steps.
+// The reverse loop on a CUDA device in fp32: one launch, a block keeps its candidates in shared memory through all
+// steps.
 //
 // Every output is one chain of fmaf over ascending inputs, whichever block, warp or row computes it: a candidate's
 // bits do not depend on the batch.
@@ -25,7 +26,7 @@ struct BlockLayout {
   bool weights;  // whether the weights fit, too
 
   DIFFHPO_INLINE int64_t x() const { return weights ? network.size() : 0; }                        // [rows, padded(d)]
-  DIFFHPO_INLINE int64_t eps() const { return x() + rows * padded(network.dim); }                 // [2, rows, padded(d)]
+  DIFFHPO_INLINE int64_t eps() const { return x() + rows * padded(network.dim); }                // [2, rows, padded(d)]
   DIFFHPO_INLINE int64_t hidden() const { return eps() + 2 * rows * padded(network.dim); }         // [rows, padded(W)]
   DIFFHPO_INLINE int64_t expanded() const { return hidden() + rows * padded(network.width); }      // [rows, padded(2W)]
   DIFFHPO_INLINE int64_t size() const { return expanded() + rows * padded(2 * network.width); }

@@ -122,10 +122,11 @@ class Supply {
     if (steps_left_ == 0) return;
     --steps_left_;
     unsigned char* to = step_at(write_step_);
-    copy(to, p_.step_conditioning + static_cast<int64_t>(step_) * (place_.conditioning_bytes() / 4), place_.conditioning_bytes() / 16);
+    const int64_t step = step_, floats = place_.conditioning_bytes() / 4;
+    copy(to, p_.step_conditioning + step * floats, floats / 4);
     double* coefficients = reinterpret_cast<double*>(to + place_.conditioning_bytes());
-    if (threadIdx.x < 5) copy_async8(coefficients + threadIdx.x, p_.coefficients + 5 * static_cast<int64_t>(step_) + threadIdx.x);
-    if (threadIdx.x == 5) copy_async8(coefficients + 5, p_.keys + 1 + step_);
+    if (threadIdx.x < 5) copy_async8(coefficients + threadIdx.x, p_.coefficients + 5 * step + threadIdx.x);
+    if (threadIdx.x == 5) copy_async8(coefficients + 5, p_.keys + 1 + step);
     step_ = step_ + 1 == p_.steps ? 0 : step_ + 1;
     write_step_ ^= 1;
   }

@@ -29,7 +29,10 @@ __device__ __forceinline__ void to_fragments(const float (&from)[kTiles][kColumn
 #pragma unroll
     for (int k = 0; k < kColumns / 16; ++k) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) to[r][k][i] = pack_bf16(from[r][2 * k + i / 2][i % 2 * 2], from[r][2 * k + i / 2][i % 2 * 2 + 1]);
+      for (int i = 0; i < 4; ++i) {
+        const float(&half)[4] = from[r][2 * k + i / 2];
+        to[r][k][i] = pack_bf16(half[i % 2 * 2], half[i % 2 * 2 + 1]);
+      }
     }
   }
 }
@@ -120,7 +123,8 @@ __device__ __forceinline__ void expand(const uint4* panels, const float* of_step
 
 // hidden += expanded C, for the kColumns hidden features from `column`, panel after panel.
 template <int kTogether, int kTiles, int kWidth, int kColumns>
-__device__ __forceinline__ void contract(const uint4* panels, int column, const uint32_t (&expanded)[kTiles][kTogether][4],
+__device__ __forceinline__ void contract(const uint4* panels, int column,
+                                         const uint32_t (&expanded)[kTiles][kTogether][4],
                                          float (&hidden)[kTiles][kColumns / 8][4]) {
 #pragma unroll
   for (int c = 0; c < kTogether; ++c) {

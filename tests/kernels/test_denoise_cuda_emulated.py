@@ -247,9 +247,11 @@ def test_noise_has_the_same_bits(run: Run, make_problem, bf16: bool, dim: int) -
 
 
 @pytest.mark.parametrize("bf16", [True, False])
-@pytest.mark.parametrize("value", [torch.nan, 3e38])
-def test_a_diverged_sample_names_the_step(run: Run, make_problem, bf16: bool, value: float) -> None:
-    problem, packed = make_problem(6, 32, 2, (40,), clip=True)
+@pytest.mark.parametrize(("value", "clip"), [(torch.nan, True), (torch.nan, False), (3e38, True)])
+def test_a_diverged_sample_names_the_first_step(
+    run: Run, make_problem, bf16: bool, value: float, clip: bool
+) -> None:
+    problem, packed = make_problem(6, 32, 2, (40,), clip=clip)
     conditioning = problem.step_conditioning.clone()
     conditioning[3, 0] = value
     run(replace(problem, step_conditioning=conditioning), packed, bf16=bf16, diverged=3)

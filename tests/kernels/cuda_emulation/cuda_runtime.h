@@ -57,11 +57,14 @@ enum cudaDeviceAttr { cudaDevAttrMaxSharedMemoryPerBlockOptin, cudaDevAttrMultiP
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 using cudaStream_t = struct EmulatedStream*;
 
-inline const char* cudaGetErrorString(cudaError_t status) { return status == cudaSuccess ? "success" : "invalid value"; }
+inline const char* cudaGetErrorString(cudaError_t status) {
+  return status == cudaSuccess ? "success" : "invalid value";
+}
 inline cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
 inline cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : cudaErrorInvalidValue; }
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  *value = attribute == cudaDevAttrMultiProcessorCount ? emulation::device().processors : emulation::device().shared_bytes;
+  const emulation::Device& device = emulation::device();
+  *value = attribute == cudaDevAttrMultiProcessorCount ? device.processors : device.shared_bytes;
   return cudaSuccess;
 }
 template <class Kernel>

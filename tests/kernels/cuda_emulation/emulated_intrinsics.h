@@ -31,7 +31,8 @@ struct MatrixProduct {
       const int group = i / 4, column = i % 4 * 2;
       for (int part = 0; part < 2; ++part) {
         for (int word = 0; word < 4; ++word) {
-          a[group + word % 2 * 8][column + word / 2 * 8 + part] = bf16_value((*lane[i]->a)[word] >> (16 * part) & 0xFFFF);
+          const uint32_t half = (*lane[i]->a)[word] >> (16 * part) & 0xFFFF;
+          a[group + word % 2 * 8][column + word / 2 * 8 + part] = bf16_value(half);
         }
         for (int word = 0; word < 2; ++word) {
           b[column + 8 * word + part][group] = bf16_value(lane[i]->b[word] >> (16 * part) & 0xFFFF);

@@ -150,7 +150,8 @@ void wait_for_all(Scope scope, Complete complete, void* data) {
 }
 
 void copy_later(void* to, const void* from, size_t bytes) {
-  if (reinterpret_cast<uintptr_t>(to) % bytes || reinterpret_cast<uintptr_t>(from) % bytes) stop("a copy is not aligned");
+  const uintptr_t misaligned = reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from);
+  if (misaligned % bytes != 0) stop("a copy is not aligned");
   current().groups.back().push_back({to, from, bytes});
 }
 
