@@ -3,9 +3,9 @@
 
 `python bench/bench_denoise_cuda.py` checks the results, then prints milliseconds of a whole loop, its rate,
 the rate of torch's large bf16 matrix product at the same moment, and the rival's time. The rival is the same
-network in bf16 under torch.autocast, its step compiled with mode="max-autotune" (which captures a CUDA graph),
-noise by torch.randn on the device, conditioning precomputed as ours is. `pytest bench/bench_denoise_cuda.py`
-checks only.
+network in bf16 under torch.autocast, its step compiled with mode="max-autotune" (which captures CUDA graphs),
+noise by torch.randn on the device, conditioning precomputed as ours is.
+`pytest bench/bench_denoise_cuda.py` checks only.
 """
 
 from __future__ import annotations

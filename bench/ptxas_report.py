@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Registers, spills and shared memory of every CUDA kernel, as ptxas reports them: needs nvcc, no device.
 
-`python bench/ptxas_report.py` prints the tables of docs/performance.md. It exits with 1 if the bf16 kernels of
-a 64-wide network with up to 16 dimensions spill, with 2 if nvcc is missing or fails.
+`python bench/ptxas_report.py` prints the tables of docs/performance.md. It exits with 1 if the bf16 kernels
+of a 64-wide network with up to 16 dimensions spill, with 2 if nvcc is missing or fails.
 """
 
 from __future__ import annotations

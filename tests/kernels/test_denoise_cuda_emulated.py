@@ -207,7 +207,7 @@ def test_bits_do_not_depend_on_the_split_or_the_order_of_jobs(run: Run, make_pro
 
 @pytest.mark.parametrize("n", [0, 1, 2, 31, 97, 300])
 def test_bits_do_not_depend_on_how_the_work_is_cut(run: Run, make_problem, n: int) -> None:
-    """A block for 16 candidates; a warp for 16, or 32 from 129 on, in one round or several; a streamed network."""
+    """A block for 16 candidates; a warp for 16, or 32 from 129 on, in several rounds; a streamed network."""
     problem, packed = make_problem(18, 32, 3, (n,), steps=(300, 20, 0))
     split = run(problem, packed, bf16=True, processors=132)
     assert split.shape == (n, 18)
