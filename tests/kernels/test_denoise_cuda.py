@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from diffhpo.errors import BackendError
+from diffhpo.errors import BackendError, InputError
 from diffhpo.kernels import executors, ops, reference
 from diffhpo.kernels.problem import DenoiseProblem
 from diffhpo.model.denoiser import Denoiser
@@ -201,3 +201,20 @@ def test_compute_sanitizer_finds_nothing(tool: str) -> None:
     command = [program, "--tool", tool, "--kernel-name", "kernel_substring=denoise", "--error-exitcode", "9"]
     done = subprocess.run([*command, sys.executable, "-c", _SANITIZED], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_wrong_calls_raise(make_problem) -> None:
+    problem, packed = make_problem(6, 32, 2, (5,))
+    moved, weights, coded = on_device(problem), packed.cuda(), at_bf16(problem, packed)["coded"]
+    assert isinstance(coded, torch.Tensor)
+    for wrong in (coded[:-16], coded.cpu(), coded.float(), coded.expand(2, -1)):
+        with pytest.raises(InputError, match="coded"):
+            ops.denoise(moved, weights, precision="bf16", coded=wrong)
+    with pytest.raises(InputError, match="precision"):
+        ops.denoise(moved, weights, precision="int8", coded=coded)
+    with pytest.raises(InputError, match="keys"):
+        ops.denoise(replace(moved, keys=moved.keys[1:]), weights, precision="bf16", coded=coded)
+    with pytest.raises(InputError, match="CUDA"):
+        ops.denoise(replace(moved, keys=problem.keys), weights, precision="bf16", coded=coded)
+    with pytest.raises(BackendError, match="do not cover"):
+        ops.encode(ops.pack(make_problem(65, 32, 1)[0].weights).cuda(), 65, 32, 1, "bf16")
