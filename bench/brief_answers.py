@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
-
 from bench.energy_distance import energy_distance
+from matplotlib.figure import Figure
+from scipy.spatial.distance import cdist
+
 from diffhpo.history import History
 from diffhpo.hpob import suite
 from diffhpo.hpob.task import Task

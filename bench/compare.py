@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reverse loop against every other way to run it that is installed: `python bench/compare.py --help`.
 
-All of them run in one process that is pinned to one core, take turns, and stand beside the core's own multiply-add
-peak, measured in the same turns, in processor time. Before anything is timed its result is held against float64 (with DDIM, where there
-is no noise to differ in). A rival that is not installed is named as skipped.
+All of them run in one process that is pinned to one core, take turns, and stand beside the core's own
+multiply-add peak, measured in the same turns, in processor time. Before anything is timed its result is held
+against float64 (with DDIM, where there is no noise to differ in). A rival that is not installed is named as
+skipped.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-import denoise_rivals  # noqa: E402
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from denoise_rivals import RIVALS, Loop  # noqa: E402
+import numpy as np
+import torch
 
-from diffhpo.kernels import ops, reference  # noqa: E402
-from diffhpo.model import Denoiser, Network, NoiseSchedule  # noqa: E402
-from diffhpo.model.packed_network import PackedNetwork  # noqa: E402
-from diffhpo.model.reverse_process import ReverseProcess  # noqa: E402
+import denoise_rivals
+from denoise_rivals import RIVALS, Loop
+from diffhpo.kernels import ops, reference
+from diffhpo.model import Denoiser, Network, NoiseSchedule
+from diffhpo.model.packed_network import PackedNetwork
+from diffhpo.model.reverse_process import ReverseProcess
 
 _DIM = 16
 _CONTEXT = 32
 #: Steps of a timed loop: all 1000 where that takes less than a second.
 _STEPS = {1: 1000, 8: 1000, 64: 1000, 1024: 100, 16384: 10}
-#: Processor time of the whole process: equal to elapsed time on an idle core, and blind to what else the machine does.
+#: Processor time of the whole process: elapsed time on an idle core, and blind to what else the machine does.
 clock = time.process_time
 
 
@@ -74,7 +75,9 @@ def ours(network: Network, n: int, steps: int, method: str, precision: str) -> C
     context = torch.linspace(-1, 1, _CONTEXT)
 
     def run() -> np.ndarray:
-        x = denoiser.sample(context, n, steps=steps, method=method, executor="cpu", threads=1, precision=precision)
+        x = denoiser.sample(
+            context, n, steps=steps, method=method, executor="cpu", threads=1, precision=precision
+        )
         return (2 * x - 1).numpy()
 
     return run
@@ -95,7 +98,9 @@ def peak(isa: str) -> float:
     return done / (clock() - start)
 
 
-def contestants(network: Network, n: int, steps: int, names: list[str]) -> dict[str, Callable[[], np.ndarray]]:
+def contestants(
+    network: Network, n: int, steps: int, names: list[str]
+) -> dict[str, Callable[[], np.ndarray]]:
     """Those that agree with float64; builds and checks each."""
     isa = ops.native_isas(runnable=True)[-1]
     runs: dict[str, Callable[[], np.ndarray]] = {}
@@ -103,7 +108,9 @@ def contestants(network: Network, n: int, steps: int, names: list[str]) -> dict[
     truth = exact(network, n, checked)
     for precision in ops.precisions(isa):
         name = "diffhpo" if precision == "fp32" else f"diffhpo {precision}"
-        _check(name, ours(network, n, checked, "ddim", precision)(), truth, 1e-3 if precision == "fp32" else 0.1)
+        _check(
+            name, ours(network, n, checked, "ddim", precision)(), truth, 1e-3 if precision == "fp32" else 0.1
+        )
         runs[name] = ours(network, n, steps, "ddpm", precision)
     for name in names:
         if name == "diffusers" and checked != 1000:
@@ -115,7 +122,10 @@ def contestants(network: Network, n: int, steps: int, names: list[str]) -> dict[
                 _check(name, RIVALS[name][0](checked_loop)(), truth, 1e-3)
             runs[name] = RIVALS[name][0](make_loop(network, n, steps, "ddpm"))
         except Exception as error:  # a rival that breaks is reported, not hidden
-            print(f"skipped {name} at {n} candidates: {type(error).__name__}: {str(error)[:200]}", file=sys.stderr)
+            print(
+                f"skipped {name} at {n} candidates: {type(error).__name__}: {str(error)[:200]}",
+                file=sys.stderr,
+            )
     return runs
 
 
@@ -143,7 +153,9 @@ def measure(runs: dict[str, Callable[[], np.ndarray]], seconds: float) -> tuple[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--networks", nargs="+", default=["64x2", "128x4"], metavar="WIDTHxBLOCKS")
     parser.add_argument("--candidates", nargs="+", type=int, default=list(_STEPS))
     parser.add_argument("--rivals", nargs="+", default=list(RIVALS), choices=list(RIVALS), metavar="RIVAL")
@@ -156,7 +168,9 @@ def main() -> None:
     torch.set_num_threads(1)
     for name in arguments.rivals:
         if denoise_rivals.missing(name):
-            print(f"skipped {name}: not installed: {', '.join(denoise_rivals.missing(name))}", file=sys.stderr)
+            print(
+                f"skipped {name}: not installed: {', '.join(denoise_rivals.missing(name))}", file=sys.stderr
+            )
     names = [name for name in arguments.rivals if not denoise_rivals.missing(name)]
 
     rows = []
@@ -174,7 +188,11 @@ def main() -> None:
             print(json.dumps(row), file=sys.stderr)
     print(table(rows))
     if arguments.json:
-        machine = {"processor": _processor(), "date": datetime.date.today().isoformat(), "torch": torch.__version__}
+        machine = {
+            "processor": _processor(),
+            "date": datetime.date.today().isoformat(),
+            "torch": torch.__version__,
+        }
         machine["isa"] = ops.native_isas(runnable=True)[-1]
         arguments.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1))
 
@@ -188,9 +206,9 @@ def table(rows: list[dict]) -> str:
         times = row["microseconds_per_step"]
         others = [f"{times[name] / times['diffhpo']:.2f}x" if name in times else "-" for name in names]
         lines.append(
-            f"| {row['network']} | {row['candidates']} | {times['diffhpo']:.2f} | {row['share_of_peak']:.0%} | "
-            + " | ".join(others)
-            + " |"
+            f"| {row['network']} | {row['candidates']} | {times['diffhpo']:.2f} | "
+            f"{row['share_of_peak']:.0%} | "
+            f"{' | '.join(others)} |"
         )
     return "\n".join(lines)
 

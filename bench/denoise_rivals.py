@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Other ways to run the same reverse loop on a CPU, each as its own users would run it at its best.
 
-Every rival gets the conditioning of all steps precomputed, as the native loop does, and draws noise with its own
-generator. `build` returns a callable that runs all steps from the problem's x_T.
+Every rival gets the conditioning of all steps precomputed, as the native loop does, and draws noise with its
+own generator. A builder returns a callable that runs all steps from the loop's x_T.
 """
 
 from __future__ import annotations
@@ -51,11 +51,16 @@ class Step(nn.Module):
         self.biases = nn.ParameterList([block[2].clone() for block in loop.blocks])
         self.input, self.output = nn.Linear(1, 1), nn.Linear(1, 1)
         self.input.weight, self.input.bias = nn.Parameter(loop.input_weight), nn.Parameter(loop.input_bias)
-        self.output.weight, self.output.bias = nn.Parameter(loop.output_weight), nn.Parameter(loop.output_bias)
+        self.output.weight, self.output.bias = (
+            nn.Parameter(loop.output_weight),
+            nn.Parameter(loop.output_bias),
+        )
 
     def eps(self, x: Tensor, conditioning: Tensor) -> Tensor:
         h = self.input(x)
-        for i, (expand, contract, bias) in enumerate(zip(self.expands, self.contracts, self.biases, strict=True)):
+        for i, (expand, contract, bias) in enumerate(
+            zip(self.expands, self.contracts, self.biases, strict=True)
+        ):
             hidden = nn.functional.silu(torch.addmm(conditioning[i], h, expand.t()))
             h = h + torch.addmm(bias, hidden, contract.t())
         return self.output(h)
@@ -85,7 +90,7 @@ def torch_eager(loop: Loop) -> Run:
 
 def torch_compile(loop: Loop) -> Run:
     torch._dynamo.reset()
-    # The step is compiled: a loop of a thousand steps would be unrolled. Inductor's own tuning for the CPU is on.
+    # The step is compiled: a loop of a thousand steps would be unrolled. Inductor's own tuning is on.
     step = torch.compile(Step(loop).requires_grad_(False), fullgraph=True, options={"max_autotune": True})
     return _stepwise(loop, step)
 
@@ -133,7 +138,10 @@ def jax_fori_loop(loop: Loop) -> Run:
 
     # Weights are constants of the compiled program; transposed once.
     blocks = [tuple(map(array, (e.T.contiguous(), c.T.contiguous(), b))) for e, c, b in loop.blocks]
-    input_weight, output_weight = array(loop.input_weight.T.contiguous()), array(loop.output_weight.T.contiguous())
+    input_weight, output_weight = (
+        array(loop.input_weight.T.contiguous()),
+        array(loop.output_weight.T.contiguous()),
+    )
     input_bias, output_bias = array(loop.input_bias), array(loop.output_bias)
     conditioning, coefficients = array(loop.conditioning), array(loop.coefficients)
     noisy = loop.noisy

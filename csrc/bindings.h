@@ -19,6 +19,7 @@ void bind_peak(pybind11::module_& m);
 void bind_snapshot(pybind11::module_& m);
 void bind_denoise(pybind11::module_& m);
 void bind_attention(pybind11::module_& m);
+void bind_training(pybind11::module_& m);
 
 // Throws ValueError unless the build exists and this processor runs it.
 Isa runnable_isa(const std::string& name);

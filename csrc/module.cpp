@@ -98,4 +98,5 @@ PYBIND11_MODULE(_C, m) {
   diffhpo::bind_snapshot(m);
   diffhpo::bind_denoise(m);
   diffhpo::bind_attention(m);
+  diffhpo::bind_training(m);
 }

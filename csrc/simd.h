@@ -86,7 +86,30 @@ DIFFHPO_INLINE Vec at_most(Vec v, float bound) {
 #endif
 }
 
-// a / b for 1 <= b < 2^126. With AVX-512 by an estimate of 1 / b, one Newton step and a correction of the
+DIFFHPO_INLINE Vec larger(Vec a, Vec b) {
+#if defined(__AVX512F__)
+  return (Vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+  return (Vec)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+  return a > b ? a : b;
+#endif
+}
+
+// The sum of the lanes, halves added to halves.
+DIFFHPO_INLINE float total(Vec v) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_add_ps((__m512)v);
+#elif defined(__AVX2__)
+  __m128 half = _mm_add_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+  half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+  return _mm_cvtss_f32(_mm_add_ss(half, _mm_shuffle_ps(half, half, 1)));
+#else
+  return (v[0] + v[2]) + (v[1] + v[3]);
+#endif
+}
+
+// a / b for 2^-126 <= b < 2^126. With AVX-512 by an estimate of 1 / b, one Newton step and a correction of the
 // quotient, 3x the throughput of the division instruction; within an ulp of it.
 DIFFHPO_INLINE Vec divide(Vec a, Vec b) {
 #if defined(__AVX512F__)
@@ -184,6 +207,15 @@ DIFFHPO_INLINE Vec silu(Vec x) {
 #else
   return divide(bounded, 1.0f + exponential(at_least(-bounded, -87.0f)));
 #endif
+}
+
+// silu(x) and its derivative, sigmoid(x) (1 + x (1 - sigmoid(x))).
+DIFFHPO_INLINE Vec silu(Vec x, Vec* slope) {
+  const Vec bounded = at_least(x, -87.0f);
+  const Vec sigmoid = divide(broadcast(1.0f), 1.0f + exponential(at_least(-bounded, -87.0f)));
+  const Vec value = bounded * sigmoid;
+  *slope = fused(value, 1.0f - sigmoid, sigmoid);
+  return value;
 }
 
 }  // namespace

@@ -72,14 +72,17 @@ void wait_for_workers(Run& run) {
 
 }  // namespace
 
-bool run_on_threads(int64_t items, int threads, int64_t scratch_floats, StopSignal interrupted, const Work& work) {
+bool run_on_threads(int64_t items, int threads, int64_t scratch_floats, StopSignal interrupted, const Work& work,
+                    int64_t zero_floats) {
   Run run(items, interrupted, work);
   const int used = static_cast<int>(std::min<int64_t>(items, std::max(1, threads)));
   if (used == 0) return false;
   const int64_t stride = (scratch_floats + 15) / 16 * 16;
   std::unique_ptr<float[], FreeAligned> scratch(
       static_cast<float*>(::operator new[](sizeof(float) * stride * used, std::align_val_t(64))));
-  std::memset(scratch.get(), 0, sizeof(float) * stride * used);
+  for (int thread = 0; thread < used; ++thread) {
+    std::memset(scratch.get() + thread * stride, 0, sizeof(float) * std::min(stride, zero_floats));
+  }
 
   std::vector<std::thread> workers;
   workers.reserve(used);

@@ -84,8 +84,7 @@ def test_an_interrupted_call_changes_nothing(monkeypatch):
     fit = "diffhpo.model.train.Trainer.fit"
 
     def interrupted(self, sampler, steps):
-        for _ in range(2):
-            self._advance(sampler)
+        self._take(sampler, 2)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

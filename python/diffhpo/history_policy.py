@@ -91,7 +91,7 @@ class HistoryPolicy:
     Args:
         recipe: `"elite"`, `"brief"` or a Recipe.
         seed: all randomness is a function of it and of the history.
-        executor: of the reverse loop, see `Denoiser.sample`.
+        executor: of training and of the reverse loop, see `Trainer` and `Denoiser.sample`.
 
     Raises:
         InputError: on an unknown recipe or a negative seed.
@@ -225,6 +225,7 @@ class HistoryPolicy:
             learning_rate=recipe.learning_rate,
             batch=recipe.batch,
             seed=derived_seed(self.seed, 1) % 2**31,
+            executor=self.executor,
         )
 
     def _sampler(self, history: History) -> Sampler:

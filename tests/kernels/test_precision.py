@@ -34,7 +34,9 @@ def run(problem: DenoiseProblem, packed: torch.Tensor, precision: str, threads: 
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 11, 12, 31, 97])
-@pytest.mark.parametrize(("dim", "width", "blocks"), [(16, 64, 2), (3, 32, 1), (18, 128, 2), (1, 40, 2), (64, 7, 1)])
+@pytest.mark.parametrize(
+    ("dim", "width", "blocks"), [(16, 64, 2), (3, 32, 1), (18, 128, 2), (1, 40, 2), (64, 7, 1)]
+)
 def test_it_computes_what_the_reference_says(
     make_problem, precision: str, dim: int, width: int, blocks: int, count: int
 ) -> None:
@@ -74,7 +76,8 @@ def test_bf16_is_nearer_to_fp32_than_int8(make_problem) -> None:
     problem, _ = make_problem(16, 64, 2, (64,))
     full = reference.denoise(problem, torch.float64)
     distances = [
-        float((coded_reference.denoise(problem, torch.float64, precision=low) - full).abs().mean()) for low in LOW
+        float((coded_reference.denoise(problem, torch.float64, precision=low) - full).abs().mean())
+        for low in LOW
     ]
     assert distances[0] < distances[1] < 0.02
 
@@ -117,7 +120,7 @@ def test_wrong_calls_of_the_native_module_are_exceptions(make_problem, low: str)
     with pytest.raises(ValueError, match="accepted: bf16, int8"):
         ops.encode(packed, 5, 32, 2, "fp32")
     coded = ops.encode(packed, 5, 32, 2, low)
-    with pytest.raises(InputError, match="coded has shape|does not have it"):
+    with pytest.raises(InputError, match=r"coded has shape|does not have it"):
         ops.denoise(problem, packed, isa=ISA, precision=low, coded=coded[:-4].clone())
     with pytest.raises(InputError, match="is not built for isa portable"):
         ops.denoise(problem, packed, isa="portable", precision=low, coded=coded)

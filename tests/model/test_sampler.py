@@ -16,7 +16,7 @@ def history():
 
 
 def draw(history, count=4000, **options):
-    return Sampler(history, **options).draw(count, torch.Generator().manual_seed(1))
+    return Sampler(history, **options).draw(count, seed=1)
 
 
 def value_of(history, x):

@@ -157,6 +157,37 @@ def _choose(name: str, device: torch.device, cross_attention: bool, kernels: tup
     return Executor(name)
 
 
+def training_executor(name: str, not_covered: str | None) -> Executor:
+    """The executor of training that `name` stands for.
+
+    Args:
+        name: "auto", "reference", "cpu" or one of `CPU_EXECUTORS`.
+        not_covered: why the native training step cannot train the models, or None if it can. With a reason
+            "auto" takes the reference.
+
+    Raises:
+        InputError: if the name is unknown.
+        BackendError: if the executor is not available or cannot train the models.
+
+    Example:
+        >>> training_executor("auto", "the network has cross-attention").name
+        'reference'
+    """
+    accepted = tuple(known for known in ACCEPTED if known != "cuda")
+    if name not in accepted:
+        raise InputError(f"executor is {name!r}; accepted for training: {', '.join(accepted)}")
+    if name == "reference" or (name == "auto" and not_covered is not None):
+        return Executor("reference")
+    if not_covered is not None:
+        raise BackendError(f'{not_covered}, which native training does not cover; use executor="reference"')
+    if name in ("auto", "cpu"):
+        name = _best_cpu()
+    missing = unavailable()
+    if name in missing:
+        raise BackendError(f"executor {name} is not available: {missing[name]}; see `diffhpo doctor`")
+    return Executor(name)
+
+
 def _reference(reason: str) -> Executor:
     warnings.warn(
         f'executor="auto" takes the reference: {reason}. It computes the same, several times slower; '

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import torch
 from torch import Tensor
-from torch.utils.dlpack import to_dlpack
+from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 
 from diffhpo.errors import BackendError, InputError
 from diffhpo.kernels import reference
@@ -69,7 +69,9 @@ class Snapshot:
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         self._tensors = [tensor.detach() for tensor in tensors]
         self._identity = _identity(tensors)
-        plain = all(t.device.type == "cpu" and t.dtype == torch.float32 and t.is_contiguous() for t in tensors)
+        plain = all(
+            t.device.type == "cpu" and t.dtype == torch.float32 and t.is_contiguous() for t in tensors
+        )
         self._native = native().Snapshot(self._tensors) if plain and _native_loaded() else None
         self._copies = [] if self._native else [tensor.clone() for tensor in self._tensors]
 
@@ -115,7 +117,7 @@ def pack(weights: NetworkWeights) -> Tensor:
 
 
 def precisions(isa: str) -> list[str]:
-    """Precisions at which this machine runs a build of the CPU kernel: "fp32", and "bf16", "int8" where it can.
+    """Precisions at which this machine runs a build of the CPU kernel: "fp32", and "bf16", "int8" if it can.
 
     Raises:
         BackendError: if the native module is missing.

@@ -4,6 +4,7 @@
 from diffhpo.model.bar_distribution import BarDistribution
 from diffhpo.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from diffhpo.model.denoiser import Denoiser
+from diffhpo.model.joint_training import fit_together
 from diffhpo.model.loss import Loss
 from diffhpo.model.network import Network
 from diffhpo.model.noise_adder import NoiseAdder
@@ -28,6 +29,7 @@ __all__ = [
     "Scorer",
     "Trainer",
     "Transformer",
+    "fit_together",
     "load_checkpoint",
     "save_checkpoint",
 ]

@@ -201,7 +201,7 @@ class Denoiser:
         return [_to_unit(part) for part in x.split(sizes)]
 
     def _process(self, steps: int | Sequence[int], method: str) -> ReverseProcess:
-        """The process of these steps, kept because deriving a thousand steps takes longer than one candidate."""
+        """The process of these steps; kept, because deriving a thousand takes longer than one candidate."""
         chosen = steps if isinstance(steps, int) else self.schedule.timesteps(steps)
         key = (self.schedule, chosen if isinstance(chosen, int) else tuple(chosen), method)
         process = self._processes.get(key)

@@ -26,7 +26,7 @@ class Loss(nn.Module):
     Example:
         >>> from diffhpo.history import History
         >>> from diffhpo.model import Sampler
-        >>> batch = Sampler(History([[0.2], [0.7]], [0.0, 1.0])).draw(8, torch.Generator().manual_seed(0))
+        >>> batch = Sampler(History([[0.2], [0.7]], [0.0, 1.0])).draw(8, seed=0)
         >>> loss = Loss(Network(1), Transformer(1))
         >>> loss(batch, torch.randn(8, 1, generator=torch.Generator().manual_seed(1))).ndim
         0

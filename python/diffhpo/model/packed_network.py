@@ -119,7 +119,9 @@ class PackedNetwork:
         for row, context in zip(branches, contexts, strict=True):
             conditioning = flag_rows[row, :]
             if projection is not None and context is not None:
-                conditioning = conditioning + projection.weight.detach() @ context.detach().to(device).double()
+                conditioning = (
+                    conditioning + projection.weight.detach() @ context.detach().to(device).double()
+                )
             jobs.append(conditioning.float().unflatten(-1, (len(exact.blocks), -1)))
         shape = (0, 2 if guidance else 1, len(exact.blocks), 2 * exact.width)
         return DenoiseProblem(

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from diffhpo.errors import InputError
 from diffhpo.history import History
-from diffhpo.model.network import NO_FLAG
+from diffhpo.kernels import training_reference
+from diffhpo.kernels.training_problem import DrawRule, TrialTable
 from diffhpo.model.transformer import ContextBatch, rank_within
 
 
@@ -52,7 +53,7 @@ class Sampler:
 
     Example:
         >>> history = History([[0.1], [0.5], [0.9]], [1.0, 3.0, 2.0])
-        >>> batch = Sampler(history).draw(4, torch.Generator().manual_seed(0))
+        >>> batch = Sampler(history).draw(4, seed=0)
         >>> batch.x.shape, batch.improve.shape, batch.context.mask.shape
         (torch.Size([4, 1]), torch.Size([4]), torch.Size([4, 3]))
     """
@@ -76,39 +77,42 @@ class Sampler:
         for name, share in (("jitter_share", jitter_share), ("flag_dropout", flag_dropout)):
             if not 0 <= share <= 1:
                 raise InputError(f"{name} is {share}; a share lies in [0, 1]")
-        self.timesteps = timesteps
-        self.jitter, self.jitter_share = jitter, jitter_share
-        self.balanced, self.exclude_query, self.flag_dropout = balanced, exclude_query, flag_dropout
-        self._x = torch.tensor(history.x, dtype=torch.float32)
-        self._y = torch.tensor(history.y, dtype=torch.float64)
-        everyone = torch.ones(1, len(history), dtype=torch.bool)
-        rank = (rank_within(self._y.unsqueeze(0), everyone)[0] + 1) / 2
-        self._weights = torch.exp(greed * rank)
-        self._better = self._y.unsqueeze(0) > self._y.unsqueeze(1)  # [query, member]
+        y = torch.tensor(history.y, dtype=torch.float64)
+        rank = (rank_within(y.unsqueeze(0), torch.ones(1, len(y), dtype=torch.bool))[0] + 1) / 2
+        #: The history and the options in the form that every executor draws from.
+        self.table = TrialTable.of(torch.tensor(history.x), y, torch.exp(greed * rank))
+        self.rule = DrawRule(timesteps, jitter, jitter_share, balanced, exclude_query, flag_dropout)
 
-    def draw(self, batch: int, generator: torch.Generator) -> TrainingBatch:
-        """Draw `batch` triples; the generator's state alone decides which."""
-        count = len(self._y)
-        query = torch.multinomial(self._weights, batch, replacement=True, generator=generator)
-        share = torch.rand(batch, 1, generator=generator)
-        mask = torch.rand(batch, count, generator=generator) < share
-        if self.exclude_query:
-            mask[torch.arange(batch), query] = False
-        better = self._better[query]
-        if self.balanced:
-            cleared = torch.rand(batch, 1, generator=generator) < 0.5
-            mask = mask & ~(better & cleared)
-        improve = (~(mask & better).any(dim=1)).long()
-        if self.flag_dropout:
-            improve[torch.rand(batch, generator=generator) < self.flag_dropout] = NO_FLAG
-        x = self._x[query]
-        if self.jitter:
-            jittered = torch.rand(batch, 1, generator=generator) < self.jitter_share
-            # 2x - 1 moves by `jitter`, so x moves by half of it.
-            x = x + jittered * torch.randn(x.shape, generator=generator) * (self.jitter / 2)
-            # Reflection at 0 and 1: the line folded with period 2.
-            x = x.remainder(2)
-            x = torch.minimum(x, 2 - x)
-        t = torch.randint(self.timesteps, (batch,), generator=generator)
-        context = ContextBatch(self._x.expand(batch, -1, -1), self._y.expand(batch, -1), mask)
-        return TrainingBatch(x, improve, context, t)
+    @property
+    def timesteps(self) -> int:
+        """T, the number of noise levels that t is drawn from."""
+        return self.rule.timesteps
+
+    def draw(self, batch: int, seed: int, step: int = 0) -> TrainingBatch:
+        """Draw `batch` triples: a function of seed and step alone, the same bits on every executor.
+
+        Args:
+            batch: how many.
+            seed: in [0, 2^64).
+            step: the training step, in [0, 2^32).
+
+        Raises:
+            InputError: if a number is out of range.
+        """
+        return self.draw_steps(batch, seed, range(step, step + 1))[0][0]
+
+    def draw_steps(self, batch: int, seed: int, steps: range) -> list[tuple[TrainingBatch, Tensor]]:
+        """The batches of several steps and their (B, d) noise, each the same as drawn alone.
+
+        Raises:
+            InputError: if a number is out of range.
+        """
+        drawn = training_reference.draw(self.table, self.rule, batch, seed, steps)
+        x, y = self.table.x.expand(batch, -1, -1), self.table.y.expand(batch, -1)
+        return [
+            (
+                TrainingBatch(drawn.x[k], drawn.improve[k], ContextBatch(x, y, drawn.mask[k]), drawn.t[k]),
+                drawn.eps[k],
+            )
+            for k in range(len(steps))
+        ]

@@ -12,24 +12,23 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffhpo.errors import CheckpointError, InputError
+from diffhpo.kernels.executors import training_executor
+from diffhpo.kernels.reference import signed_seed
 from diffhpo.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from diffhpo.model.loss import Loss
+from diffhpo.model.native_training import NativeTraining, Run, not_covered, take_steps
 from diffhpo.model.network import Network
 from diffhpo.model.noise_adder import NoiseAdder
 from diffhpo.model.sampler import Sampler
 from diffhpo.model.schedule import NoiseSchedule
 from diffhpo.model.transformer import Transformer
 
-
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """The generator of one training step: a function of seed and step, so that a resumed run is exact.
-
-    Example:
-        >>> torch.rand(1, generator=step_generator(0, 5)) == torch.rand(1, generator=step_generator(0, 5))
-        tensor([True])
-    """
-    # The multiplier is odd and close to 2^64 / golden ratio: nearby (seed, step) pairs land far apart.
-    return torch.Generator().manual_seed((seed * 0x9E3779B97F4A7C15 + step) % 2**63)
+#: Steps of one native call at most: a bound on what an exception could lose.
+NATIVE_CHUNK = 1000
+#: Steps between two updates of the progress bar.
+_PROGRESS_CHUNK = 25
+#: Steps that the torch path draws at once, and the random words that it draws at most.
+_DRAWN_STEPS, _DRAWN_WORDS = 32, 2**20
 
 
 @dataclass
@@ -42,7 +41,14 @@ class Trainer:
         schedule: linear with 1000 levels by default.
         learning_rate: Adam's.
         batch: triples a step.
-        seed: every random number of step k is a function of (seed, k).
+        seed: in [0, 2^64); every random number of step k is a function of (seed, k).
+        executor: "reference" is torch; "cpu", or one build of it such as "cpu-avx2", takes many steps in one
+            native call. "auto" is the native executor where it covers the models (`not_covered` has the rule
+            and says why not), and torch where it does not. `chosen_executor` says which it is. All draw the
+            same triples and noise, and differ by the rounding of float32 sums.
+
+    Raises:
+        InputError: if a setting is out of range or the widths do not fit.
 
     Example:
         >>> from diffhpo.history import History
@@ -50,6 +56,9 @@ class Trainer:
         >>> trainer = Trainer(Network(1, context_width=8), Transformer(1, width=8))
         >>> len(trainer.fit(sampler, 3))
         3
+        >>> trainer.executor = "reference"
+        >>> trainer.chosen_executor
+        'reference'
     """
 
     network: Network
@@ -58,6 +67,7 @@ class Trainer:
     learning_rate: float = 2e-3
     batch: int = 16
     seed: int = 0
+    executor: str = "auto"
     step: int = field(default=0, init=False)
     losses: list[float] = field(default_factory=list, init=False)
 
@@ -69,8 +79,20 @@ class Trainer:
             )
         if self.batch < 1 or self.learning_rate <= 0:
             raise InputError(f"batch={self.batch}, learning_rate={self.learning_rate}: both must be positive")
+        signed_seed(self.seed)
+        training_executor(self.executor, None)
         self._loss = Loss(self.network, self.transformer, NoiseAdder(self.schedule))
         self._optimizer = torch.optim.Adam(self._loss.parameters(), lr=self.learning_rate, fused=True)
+        self._native: NativeTraining | None = None
+
+    @property
+    def chosen_executor(self) -> str:
+        """What the next step runs on: "reference" or a build of the native kernel.
+
+        Raises:
+            BackendError: if the executor that was asked for cannot train these models, or is not there.
+        """
+        return training_executor(self.executor, not_covered(self.network, self.transformer)).name
 
     def fit(
         self,
@@ -101,46 +123,80 @@ class Trainer:
             InputError: if `steps` is negative or the Sampler's timesteps are not the schedule's.
             CheckpointError: if the checkpoint cannot be written; the model keeps what it learned.
         """
+        self._check(sampler, steps)
+        first, taken = len(self.losses), 0
+        best, best_step = float("inf"), 0
+        with tqdm(total=steps, disable=not progress, desc="training", unit="step") as bar:
+            while taken < steps:
+                count = min(steps - taken, _PROGRESS_CHUNK if progress else NATIVE_CHUNK)
+                if checkpoint is not None:
+                    count = min(count, checkpoint_every - taken % checkpoint_every)
+                if patience is not None:  # no step before this one can be the last
+                    count = min(count, max(1, max(100, best_step + patience) - taken))
+                losses = self._take(sampler, count)
+                bar.update(count)
+                bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
+                taken += count
+                if checkpoint is not None and taken % checkpoint_every == 0:
+                    self.save(checkpoint)
+                if patience is None:
+                    continue
+                for step in range(max(100, taken - count + 1), taken + 1):
+                    average = sum(self.losses[first + step - 100 : first + step]) / 100
+                    if average < best:
+                        best, best_step = average, step
+                if taken >= 100 and taken > best_step and taken - best_step >= patience:
+                    break
+        if self._loss.training:
+            self._loss.eval()
+        if checkpoint is not None:
+            self.save(checkpoint)
+        return self.losses[first:]
+
+    def _check(self, sampler: Sampler, steps: int) -> None:
         if steps < 0:
             raise InputError(f"steps is {steps}; it cannot be negative")
         if sampler.timesteps != len(self.schedule):
             raise InputError(
                 f"the sampler draws from {sampler.timesteps} timesteps, the schedule has {len(self.schedule)}"
             )
-        first = len(self.losses)
-        best, best_step = float("inf"), 0
-        self._loss.train()
-        with tqdm(total=steps, disable=not progress, desc="training", unit="step") as bar:
-            for taken in range(1, steps + 1):
-                loss = self._advance(sampler)
-                bar.update()
-                bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-                if checkpoint is not None and taken % checkpoint_every == 0:
-                    self.save(checkpoint)
-                recent = self.losses[first:][-100:] if patience is not None else []
-                if patience is not None and taken >= 100:
-                    average = sum(recent) / len(recent)
-                    if average < best:
-                        best, best_step = average, taken
-                    elif taken - best_step >= patience:
-                        break
-        self._loss.eval()
-        if checkpoint is not None:
-            self.save(checkpoint)
-        return self.losses[first:]
 
-    def _advance(self, sampler: Sampler) -> float:
-        generator = step_generator(self.seed, self.step)
-        batch = sampler.draw(self.batch, generator)
-        eps = torch.randn(batch.x.shape, generator=generator)
-        loss: Tensor = self._loss(batch, eps)
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self._optimizer.step()
-        self.step += 1
-        value = float(loss.detach())
-        self.losses.append(value)
-        return value
+    def _take(self, sampler: Sampler, steps: int) -> list[float]:
+        """Take `steps` steps on the chosen executor; their losses."""
+        executor = self.chosen_executor
+        if executor == "reference":
+            return self._take_reference(sampler, steps)
+        isa = executor.removeprefix("cpu-")
+        [losses], interrupt = take_steps([self._run(sampler)], steps, batch=self.batch, isa=isa)
+        self._record(losses)
+        if interrupt is not None:
+            raise interrupt
+        return losses
+
+    def _run(self, sampler: Sampler) -> Run:
+        if self._native is None:
+            self._native = NativeTraining(self._loss, self._optimizer)
+        return Run(self._native, sampler, self.seed, self.step)
+
+    def _record(self, losses: list[float]) -> None:
+        self.step += len(losses)
+        self.losses += losses
+
+    def _take_reference(self, sampler: Sampler, steps: int) -> list[float]:
+        words = self.batch * max(sampler.table.x.shape)
+        chunk = max(1, min(_DRAWN_STEPS, _DRAWN_WORDS // words))
+        losses, end = [], self.step + steps
+        self._loss.train()
+        while self.step < end:
+            drawn = range(self.step, min(end, self.step + chunk))
+            for batch, eps in sampler.draw_steps(self.batch, self.seed, drawn):
+                loss: Tensor = self._loss(batch, eps)
+                self._optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                self._optimizer.step()
+                losses.append(float(loss.detach()))
+                self._record(losses[-1:])
+        return losses
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write model, optimiser, step and losses to one checkpoint, atomically.
@@ -164,8 +220,10 @@ class Trainer:
         )
 
     @classmethod
-    def resume(cls, path: str | os.PathLike[str]) -> Trainer:
-        """A trainer that goes on as if it had never stopped: its next steps give bitwise the same weights.
+    def resume(cls, path: str | os.PathLike[str], *, executor: str = "auto") -> Trainer:
+        """A trainer that goes on as if it had never stopped.
+
+        Its next steps give bitwise the same weights if `executor` is that of the steps before.
 
         Raises:
             CheckpointError: if the file is not a sound checkpoint with training state.
@@ -179,6 +237,7 @@ class Trainer:
                 learning_rate=float(loaded.extra["learning_rate"]),
                 batch=int(loaded.extra["batch"]),
                 seed=int(loaded.extra["seed"]),
+                executor=executor,
             )
             trainer.step = loaded.step
             trainer.losses = [float(loss) for loss in loaded.extra["losses"]]
