@@ -7,24 +7,13 @@
 #include <vector>
 
 #include "bindings.h"
+#include "denoise_arguments.h"
 #include "denoise_cpu.h"
-#include "denoise_cuda.h"
 
 namespace py = pybind11;
 
 namespace diffhpo {
 namespace {
-
-constexpr int64_t kLargestSize = 1 << 16;  // of d, W, B: far beyond use, and no product of them overflows
-
-NetworkLayout checked_layout(int64_t dim, int64_t width, int64_t blocks) {
-  for (int64_t size : {dim, width, blocks}) {
-    if (size < 1 || size > kLargestSize) {
-      throw py::value_error("dim, width and blocks must lie in [1, " + std::to_string(kLargestSize) + "]");
-    }
-  }
-  return {dim, width, blocks};
-}
 
 int64_t packed_size(int64_t dim, int64_t width, int64_t blocks) { return checked_layout(dim, width, blocks).size(); }
 
@@ -89,67 +78,6 @@ void encode(const py::object& out, const py::object& packed, int64_t dim, int64_
   encode_blocks(layout, weights.data(), coded.data());
 }
 
-// Views of the arguments that the CPU and CUDA loops share; they keep the memory alive.
-struct DenoiseArguments {
-  TensorView<float> weights, step_conditioning, job_conditioning, x;
-  TensorView<double> coefficients;
-  TensorView<int64_t> keys, counts, seeds, first_candidates;
-
-  DenoiseArguments(const py::object& out, const py::object& packed, const py::object& step_conditioning,
-                   const py::object& job_conditioning, const py::object& coefficients, const py::object& keys,
-                   const py::object& counts, const py::object& seeds, const py::object& first_candidates,
-                   int32_t device)
-      : weights(packed, "packed", device),
-        step_conditioning(step_conditioning, "step_conditioning", device),
-        job_conditioning(job_conditioning, "job_conditioning", device),
-        x(out, "out", device),
-        coefficients(coefficients, "coefficients", device),
-        keys(keys, "keys", device),
-        counts(counts, "counts"),
-        seeds(seeds, "seeds"),
-        first_candidates(first_candidates, "first_candidates") {}
-
-  DenoiseProblem problem(double guidance, bool clip) const {
-    DenoiseProblem p{};
-    p.steps = step_conditioning.extent(0, 3);
-    const int64_t blocks = step_conditioning.extent(1, 3), width = step_conditioning.extent(2, 3) / 2;
-    p.candidates = x.extent(0, 2);
-    p.layout = checked_layout(x.extent(1, 2), width, blocks);
-    p.jobs = job_conditioning.extent(0, 4);
-    p.branches = job_conditioning.extent(1, 4);
-    if (p.branches != 1 && p.branches != 2) throw py::value_error("job_conditioning must have 1 or 2 branches");
-    step_conditioning.require({p.steps, blocks, 2 * width});
-    job_conditioning.require({p.jobs, p.branches, blocks, 2 * width});
-    weights.require({p.layout.size()});
-    coefficients.require({p.steps, 5});
-    keys.require({p.steps + 1});
-    counts.require({p.jobs});
-    seeds.require({p.jobs});
-    first_candidates.require({p.jobs});
-    int64_t rest = p.candidates;
-    for (int64_t job = 0; job < p.jobs; ++job) {
-      const int64_t count = counts.data()[job], first = first_candidates.data()[job];
-      if (count < 0 || count > rest) throw py::value_error("counts must be 0 or more and add up to the rows of out");
-      if (first < 0 || first > INT64_MAX - count) throw py::value_error("first_candidates must lie in [0, 2^63)");
-      rest -= count;
-    }
-    if (rest != 0) throw py::value_error("counts must be 0 or more and add up to the rows of out");
-    if (!std::isfinite(guidance)) throw py::value_error("guidance must be finite");
-    p.weights = weights.data();
-    p.step_conditioning = step_conditioning.data();
-    p.job_conditioning = job_conditioning.data();
-    p.coefficients = coefficients.data();
-    p.keys = keys.data();
-    p.counts = counts.data();
-    p.seeds = seeds.data();
-    p.first_candidates = first_candidates.data();
-    p.guidance = static_cast<float>(guidance);
-    p.clip = clip;
-    p.x = x.data();
-    return p;
-  }
-};
-
 // The index of the first step at which a candidate was not finite, or -1.
 int64_t run_cpu(const py::object& out, const py::object& packed, const py::object& step_conditioning,
                 const py::object& job_conditioning, const py::object& coefficients, const py::object& keys,
@@ -183,30 +111,6 @@ int64_t run_cpu(const py::object& out, const py::object& packed, const py::objec
   return diverged == kNotDiverged ? -1 : diverged;
 }
 
-#ifdef DIFFHPO_CUDA
-void run_cuda(const py::object& out, const py::object& status, const py::object& packed,
-              const py::object& step_conditioning, const py::object& job_conditioning, const py::object& coefficients,
-              const py::object& keys, const py::object& counts, const py::object& seeds,
-              const py::object& first_candidates, const py::object& jobs_on_device, double guidance, bool clip,
-              uintptr_t stream) {
-  const DenoiseArguments arguments(out, packed, step_conditioning, job_conditioning, coefficients, keys, counts, seeds,
-                                   first_candidates, dlpack::kCuda);
-  const DenoiseProblem problem = arguments.problem(guidance, clip);
-  const TensorView<int64_t> diverged(status, "status", dlpack::kCuda);
-  const TensorView<int64_t> jobs(jobs_on_device, "jobs_on_device", dlpack::kCuda);
-  diverged.require({1});
-  jobs.require({problem.jobs, 3});
-  const int device = arguments.x.device_index();
-  for (int other : {arguments.weights.device_index(), arguments.step_conditioning.device_index(),
-                    arguments.job_conditioning.device_index(), arguments.coefficients.device_index(),
-                    arguments.keys.device_index(), diverged.device_index(), jobs.device_index()}) {
-    if (other != device) throw py::value_error("the tensors lie on different CUDA devices");
-  }
-  const std::string error = denoise_cuda(problem, jobs.data(), diverged.data(), device, stream);
-  if (!error.empty()) throw std::runtime_error(error);
-}
-#endif
-
 }  // namespace
 
 void bind_denoise(py::module_& m) {
@@ -221,15 +125,6 @@ void bind_denoise(py::module_& m) {
         py::arg("job_conditioning"), py::arg("coefficients"), py::arg("keys"), py::arg("counts"), py::arg("seeds"),
         py::arg("first_candidates"), py::arg("guidance"), py::arg("clip"), py::arg("isa"), py::arg("threads"),
         py::arg("precision"), py::arg("coded"));
-#ifdef DIFFHPO_CUDA
-  m.attr("cuda_built") = true;
-  m.def("denoise_cuda", &run_cuda, py::arg("out"), py::arg("status"), py::arg("packed"), py::arg("step_conditioning"),
-        py::arg("job_conditioning"), py::arg("coefficients"), py::arg("keys"), py::arg("counts"), py::arg("seeds"),
-        py::arg("first_candidates"), py::arg("jobs_on_device"), py::arg("guidance"), py::arg("clip"),
-        py::arg("stream"));
-#else
-  m.attr("cuda_built") = false;
-#endif
 }
 
 }  // namespace diffhpo

@@ -18,6 +18,7 @@ namespace diffhpo {
 void bind_peak(pybind11::module_& m);
 void bind_snapshot(pybind11::module_& m);
 void bind_denoise(pybind11::module_& m);
+void bind_denoise_cuda(pybind11::module_& m);
 void bind_attention(pybind11::module_& m);
 void bind_training(pybind11::module_& m);
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The reverse loop on a CUDA device: one launch, a block keeps its candidates in shared memory through all steps.
+// The reverse loop on a CUDA device in fp32: one launch, a block keeps its candidates in shared memory through all
+// steps.
 //
 // Every output is one chain of fmaf over ascending inputs, whichever block, warp or row computes it: a candidate's
 // bits do not depend on the batch.
 
-#include <cuda_runtime.h>
-
+#include "cuda_intrinsics.h"
+#include "cuda_launch.h"
 #include "denoise_cuda.h"
+#include "denoise_cuda_rows.h"
 #include "philox.h"
 
 namespace diffhpo {
@@ -17,11 +19,6 @@ constexpr int kWarps = kThreads / 32;
 constexpr int kGroupRows = 4;  // rows that a warp computes at once, so that a weight read serves several
 constexpr int kMaxRows = 16;   // rows of a block
 
-struct Row {
-  uint64_t seed, candidate;
-  int job;
-};
-
 // Shared memory of a block, in floats.
 struct BlockLayout {
   NetworkLayout network;
@@ -29,13 +26,13 @@ struct BlockLayout {
   bool weights;  // whether the weights fit, too
 
   DIFFHPO_INLINE int64_t x() const { return weights ? network.size() : 0; }                        // [rows, padded(d)]
-  DIFFHPO_INLINE int64_t eps() const { return x() + rows * padded(network.dim); }                 // [2, rows, padded(d)]
+  DIFFHPO_INLINE int64_t eps() const { return x() + rows * padded(network.dim); }                // [2, rows, padded(d)]
   DIFFHPO_INLINE int64_t hidden() const { return eps() + 2 * rows * padded(network.dim); }         // [rows, padded(W)]
   DIFFHPO_INLINE int64_t expanded() const { return hidden() + rows * padded(network.width); }      // [rows, padded(2W)]
   DIFFHPO_INLINE int64_t size() const { return expanded() + rows * padded(2 * network.width); }
 };
 
-__device__ float silu(float x) { return __fdiv_rn(x, 1.0f + expf(-x)); }
+__device__ inline float silu(float x) { return __fdiv_rn(x, 1.0f + expf(-x)); }
 
 enum class Layer { plain, expand, residual };
 
@@ -135,7 +132,8 @@ __device__ bool update(const DenoiseProblem& p, const BlockLayout& layout, float
 
 __global__ void __launch_bounds__(kThreads, 1) denoise_kernel(DenoiseProblem p, BlockLayout layout, const int64_t* jobs,
                                                            int64_t* diverged) {
-  extern __shared__ float shared[];
+  DIFFHPO_DYNAMIC_SHARED(bytes);
+  float* const shared = reinterpret_cast<float*>(bytes);
   __shared__ Row rows[kMaxRows];
   const int64_t dim = p.layout.dim, stride = padded(dim), groups = (dim + 3) / 4;
   const int64_t first = static_cast<int64_t>(blockIdx.x) * layout.rows;
@@ -145,17 +143,8 @@ __global__ void __launch_bounds__(kThreads, 1) denoise_kernel(DenoiseProblem p, 
     for (int64_t i = threadIdx.x; i < p.layout.size(); i += kThreads) shared[i] = p.weights[i];
   }
   for (int64_t i = layout.x() + threadIdx.x; i < layout.size(); i += kThreads) shared[i] = 0.0f;
-  if (threadIdx.x < count) {
-    // The last job that starts at or before this row.
-    const int64_t row = first + threadIdx.x;
-    int64_t low = 0, high = p.jobs;
-    while (high - low > 1) {
-      const int64_t middle = (low + high) / 2;
-      (jobs[3 * middle] <= row ? low : high) = middle;
-    }
-    const int64_t* job = jobs + 3 * low;
-    rows[threadIdx.x] = {static_cast<uint64_t>(job[1]), static_cast<uint64_t>(job[2] + row - job[0]),
-                         static_cast<int>(low)};
+  if (static_cast<int>(threadIdx.x) < count) {
+    rows[threadIdx.x] = find_row(jobs, p.jobs, first + threadIdx.x);
   }
   __syncthreads();
   const float* weights = layout.weights ? shared : p.weights;
@@ -182,21 +171,6 @@ __global__ void __launch_bounds__(kThreads, 1) denoise_kernel(DenoiseProblem p, 
   }
 }
 
-class DeviceGuard {
- public:
-  explicit DeviceGuard(int device) : status_(cudaGetDevice(&previous_)) {
-    if (status_ == cudaSuccess && device != previous_) status_ = cudaSetDevice(device);
-  }
-  ~DeviceGuard() { cudaSetDevice(previous_); }
-  DeviceGuard(const DeviceGuard&) = delete;
-  DeviceGuard& operator=(const DeviceGuard&) = delete;
-  cudaError_t status() const { return status_; }
-
- private:
-  int previous_ = 0;
-  cudaError_t status_;
-};
-
 // The largest block that fits: the weights in shared memory if they can be, then as many rows as there is room for.
 bool choose_layout(const NetworkLayout& network, int64_t limit, BlockLayout* layout) {
   for (bool weights : {true, false}) {
@@ -214,22 +188,25 @@ std::string denoise_cuda(const DenoiseProblem& problem, const int64_t* jobs, int
                          uintptr_t stream) {
   if (problem.candidates == 0) return "";
   const DeviceGuard guard(device);
-  if (guard.status() != cudaSuccess) return cudaGetErrorString(guard.status());
-  int limit = 0;
-  cudaError_t status = cudaDeviceGetAttribute(&limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  DeviceLimits limits;
+  cudaError_t status = guard.status();
+  if (status == cudaSuccess) status = read_limits(device, &limits);
   if (status != cudaSuccess) return cudaGetErrorString(status);
+  const int limit = limits.shared_bytes - static_cast<int>(sizeof(Row)) * kMaxRows;
   BlockLayout layout{};
-  if (!choose_layout(problem.layout, limit - static_cast<int64_t>(sizeof(Row)) * kMaxRows, &layout)) {
+  if (!choose_layout(problem.layout, limit, &layout)) {
     return "the network is too wide for the shared memory of this device";
   }
   const int64_t blocks = (problem.candidates + layout.rows - 1) / layout.rows;
   if (blocks > INT32_MAX) return "too many candidates for one launch";
-  const int bytes = static_cast<int>(layout.size() * sizeof(float));
-  status = cudaFuncSetAttribute(denoise_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
-  if (status != cudaSuccess) return cudaGetErrorString(status);
-  denoise_kernel<<<static_cast<unsigned>(blocks), kThreads, bytes, reinterpret_cast<cudaStream_t>(stream)>>>(
-      problem, layout, jobs, diverged);
-  status = cudaGetLastError();
+  if (problem.jobs > INT32_MAX) return "too many jobs for one launch";
+  static std::atomic<uint64_t> done{0};
+  status = allow_shared_memory(denoise_kernel, limit, device, &done);
+  if (status == cudaSuccess) {
+    const int bytes = static_cast<int>(layout.size() * static_cast<int64_t>(sizeof(float)));
+    status = launch(denoise_kernel, static_cast<unsigned>(blocks), kThreads, bytes,
+                    reinterpret_cast<cudaStream_t>(stream), problem, layout, jobs, diverged);
+  }
   return status == cudaSuccess ? "" : cudaGetErrorString(status);
 }
 

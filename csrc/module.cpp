@@ -97,6 +97,7 @@ PYBIND11_MODULE(_C, m) {
   diffhpo::bind_peak(m);
   diffhpo::bind_snapshot(m);
   diffhpo::bind_denoise(m);
+  diffhpo::bind_denoise_cuda(m);
   diffhpo::bind_attention(m);
   diffhpo::bind_training(m);
 }

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 
-from diffhpo.kernels import ops
+from diffhpo.kernels import ops, reference
 from diffhpo.kernels.problem import DenoiseProblem
 from diffhpo.model.network import Network
 from diffhpo.model.packed_network import PackedNetwork
@@ -63,3 +63,44 @@ def make_problem() -> MakeProblem:
         return problem, packed.weights
 
     return make
+
+
+def _rounded(x: torch.Tensor) -> torch.Tensor:
+    return x.bfloat16().to(x.dtype)
+
+
+def _bf16_model(problem: DenoiseProblem) -> torch.Tensor:
+    """The loop in float64; weights and what enters a product rounded to bf16, as the CUDA kernel does."""
+    w = problem.weights
+    rows = torch.repeat_interleave(torch.arange(len(problem.counts)), problem.counts)
+    starts = torch.cumsum(problem.counts, 0) - problem.counts
+    candidates = torch.arange(len(rows)) - starts[rows] + problem.first_candidates[rows]
+    conditioning = problem.job_conditioning[rows].double()
+
+    def linear(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return _rounded(x) @ _rounded(weight).double().T
+
+    def branch(x: torch.Tensor, step: int, at: int) -> torch.Tensor:
+        shift = problem.step_conditioning[step].double() + conditioning[:, at]
+        h = linear(x, w.input_weight) + w.input_bias.double()
+        for b, expand in enumerate(w.expand_weights):
+            hidden = torch.nn.functional.silu(linear(h, expand) + shift[:, b])
+            h = h + w.contract_biases[b].double() + linear(hidden, w.contract_weights[b])
+        return linear(h, w.output_weight) + w.output_bias.double()
+
+    def predict(x: torch.Tensor, step: int) -> torch.Tensor:
+        eps = branch(x, step, 0)
+        if conditioning.shape[1] == 2:
+            eps = eps * (1.0 + problem.guidance) - branch(x, step, 1) * problem.guidance
+        return eps
+
+    dim = w.input_weight.shape[1]
+    return reference.reverse_loop(
+        predict, problem.coefficients, problem.keys, problem.seeds[rows], candidates, dim, clip=problem.clip
+    )
+
+
+@pytest.fixture(scope="session")
+def bf16_model() -> Callable[[DenoiseProblem], torch.Tensor]:
+    """problem -> x at CUDA's precision "bf16", but for fp32 sums and an approximate tanh."""
+    return _bf16_model

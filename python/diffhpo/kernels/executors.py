@@ -116,13 +116,19 @@ def choose_executor(
     chosen = _choose(name, device, cross_attention, kernels)
     if precision == "fp32":
         return chosen
-    offered = ops.precisions(chosen.isa) if chosen.name in CPU_EXECUTORS else ["fp32"]
+    offered = _precisions(chosen.name)
     if precision not in offered:
         raise BackendError(
             f"executor {chosen.name} does not run at precision {precision} on this machine; it offers "
             f"{', '.join(offered)}. Use precision='fp32'; see `diffhpo doctor`"
         )
     return Executor(chosen.name, precision)
+
+
+def _precisions(name: str) -> list[str]:
+    if name == "cuda":
+        return ["fp32", "bf16"]
+    return ops.precisions(name.removeprefix("cpu-")) if name in CPU_EXECUTORS else ["fp32"]
 
 
 def _choose(name: str, device: torch.device, cross_attention: bool, kernels: tuple[str, ...]) -> Executor:
@@ -216,7 +222,7 @@ def describe() -> dict[str, Any]:
         "auto": auto,
         "available": [name for name in names if name not in missing],
         "unavailable": missing,
-        "precisions": ops.precisions(auto.removeprefix("cpu-")) if auto in CPU_EXECUTORS else ["fp32"],
+        "precisions": _precisions(auto),
         "cuda_built": ops.cuda_built(),
         "threads": torch.get_num_threads(),
         ISA_VARIABLE: os.environ.get(ISA_VARIABLE),

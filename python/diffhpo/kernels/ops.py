@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 
 from diffhpo.errors import BackendError, InputError
-from diffhpo.kernels import reference
+from diffhpo.kernels import cuda_loop, reference
+from diffhpo.kernels.cuda_loop import CudaLoop
 from diffhpo.kernels.problem import DenoiseProblem, NetworkWeights
 
 
@@ -128,20 +129,27 @@ def precisions(isa: str) -> list[str]:
 
 
 def encode(packed: Tensor, dim: int, width: int, blocks: int, precision: str) -> Tensor:
-    """The weights of the residual blocks at a lower precision (csrc/precision.h).
+    """Weights at a lower precision, as the kernels of `packed`'s device read them.
+
+    On the CPU these are the residual blocks alone (csrc/precision.h), on CUDA all matrices in the order of
+    the tensor cores' fragments (csrc/fragment_layout.h).
 
     Args:
-        packed: `pack`'s result, on the CPU.
+        packed: `pack`'s result.
         dim, width, blocks: the network's sizes.
-        precision: "bf16" or "int8".
+        precision: "bf16", or on the CPU "int8".
 
     Returns:
-        (size,) uint8.
+        (size,) uint8 where `packed` is.
 
     Raises:
-        BackendError: if the native module is missing.
-        ValueError: if an argument does not fit or a weight is not finite.
+        BackendError: if the native module is missing, or the CUDA kernels do not cover the network.
+        ValueError: if an argument does not fit or, on the CPU, a weight is not finite.
     """
+    if packed.device.type == "cuda":
+        if precision != "bf16":
+            raise ValueError(f"precision is {precision!r}; accepted on CUDA: bf16")
+        return cuda_loop.arrange(native(), packed, dim, width, blocks)
     coded = torch.empty(native().coded_size(dim, width, blocks, precision), dtype=torch.uint8)
     native().encode(coded, packed, dim, width, blocks, precision)
     return coded
@@ -207,7 +215,9 @@ def _denoise(
     arguments = [argument.detach().contiguous() for argument in arguments]
     jobs = [argument.contiguous() for argument in (counts, seeds, first_candidates)]
     if packed.device.type == "cuda":
-        step = _denoise_cuda(x, arguments, jobs, guidance, clip)
+        loop = CudaLoop(native(), x, arguments, jobs, guidance, clip, precision, coded)
+        loop.launch()
+        step = loop.diverged_step()
     else:
         # As capsules: `Tensor.__dlpack__` takes several microseconds each.
         views = [to_dlpack(tensor) for tensor in (x, *arguments, *jobs)]
@@ -215,21 +225,6 @@ def _denoise(
     if step >= 0:
         raise reference.diverged(step, int(keys[1 + step]))
     return x
-
-
-def _denoise_cuda(x: Tensor, arguments: list[Tensor], jobs: list[Tensor], guidance: float, clip: bool) -> int:
-    counts, seeds, first_candidates = jobs
-    starts = torch.cumsum(counts, 0) - counts
-    table = torch.stack([starts, seeds, first_candidates], dim=1).to(x.device)
-    none = torch.iinfo(torch.int64).max
-    status = torch.full((1,), none, dtype=torch.int64, device=x.device)
-    stream = torch.cuda.current_stream(x.device).cuda_stream
-    try:
-        native().denoise_cuda(x, status, *arguments, *jobs, table, guidance, clip, stream)
-    except RuntimeError as error:
-        raise BackendError(f"the CUDA reverse loop failed: {error}; see `diffhpo doctor`") from error
-    step = int(status)
-    return -1 if step == none else step
 
 
 def _denoise_fake(
@@ -275,7 +270,8 @@ def denoise(
         packed: `pack(problem.weights)`.
         isa: build of the CPU kernel, one of `native_isas(runnable=True)`; of no effect on CUDA.
         threads: threads of the CPU kernel.
-        precision: of the products in the residual blocks, one of `precisions(isa)`.
+        precision: of the products in the residual blocks, one of `precisions(isa)`; on CUDA, of all products,
+            "fp32" or "bf16".
         coded: `encode(packed, ...)` at that precision; nothing at fp32.
 
     Returns:
@@ -287,9 +283,7 @@ def denoise(
 
     Reference: `diffhpo.kernels.reference.denoise`.
     """
-    native()
-    if packed.device.type == "cuda" and not cuda_built():
-        raise BackendError("this build has no CUDA kernels; see `diffhpo doctor`")
+    _require_kernels(packed)
     try:
         x: Tensor = torch.ops.diffhpo.denoise(
             packed,
@@ -317,3 +311,33 @@ def denoise(
 
 
 _NO_CODES = torch.empty(0, dtype=torch.uint8)
+
+
+def _require_kernels(packed: Tensor) -> None:
+    native()
+    if packed.device.type == "cuda" and not cuda_built():
+        raise BackendError("this build has no CUDA kernels; see `diffhpo doctor`")
+
+
+def prepare_cuda(
+    problem: DenoiseProblem, packed: Tensor, *, precision: str = "fp32", coded: Tensor | None = None
+) -> CudaLoop:
+    """The reverse loop on a CUDA device with all its memory, not yet run: its `launch` can be captured.
+
+    Args:
+        problem, packed, precision, coded: as `denoise` takes them; tensors are on the device but counts,
+            seeds and first_candidates.
+
+    Raises:
+        BackendError: if the module or its CUDA kernels are missing.
+        InputError: if `packed` is not on a CUDA device.
+    """
+    if packed.device.type != "cuda":
+        raise InputError(f"packed is on {packed.device}; a CUDA device is needed: packed.cuda()")
+    _require_kernels(packed)
+    inputs = (problem.step_conditioning, problem.job_conditioning, problem.coefficients, problem.keys)
+    arguments = [argument.detach().contiguous() for argument in (packed, *inputs)]
+    jobs = [argument.contiguous() for argument in (problem.counts, problem.seeds, problem.first_candidates)]
+    x = torch.empty(int(problem.counts.sum()), problem.weights.input_weight.shape[1], device=packed.device)
+    codes = _NO_CODES if coded is None else coded
+    return CudaLoop(native(), x, arguments, jobs, problem.guidance, problem.clip, precision, codes)

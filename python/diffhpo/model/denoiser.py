@@ -94,7 +94,8 @@ class Denoiser:
             clip: clip every estimate of x_0 to [-1, 1]. Without it the result may leave [0, 1].
             threads: threads of the CPU executor; torch.get_num_threads() where it is left out.
             precision: of the products in the residual blocks: "fp32"; or "bf16" or "int8", about two to
-                three times as fast on processors that have the instructions (`diffhpo doctor` lists them).
+                three times as fast on processors that have the instructions (`diffhpo doctor` lists them). On
+                CUDA "bf16" takes the tensor cores, for widths 32, 64, 96, 128 and up to 64 dimensions.
                 docs/numerics.md says how far their samples are from those of fp32.
             first_candidate: number of the first candidate: rows k onwards of a larger draw are drawn alone
                 with first_candidate=k.

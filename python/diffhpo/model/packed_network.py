@@ -82,13 +82,13 @@ class PackedNetwork:
         return self._weights
 
     def coded(self, precision: str) -> Tensor | None:
-        """The residual blocks at "bf16" or "int8"; None at "fp32"."""
+        """The weights at "bf16" or "int8", for the kernels of their device; None at "fp32"."""
         if precision == "fp32":
             return None
         if precision not in self._coded:
             network = self._network
             sizes = (network.dim, network.width, len(network.blocks))
-            self._coded[precision] = ops.encode(self.weights.cpu(), *sizes, precision)
+            self._coded[precision] = ops.encode(self.weights, *sizes, precision)
         return self._coded[precision]
 
     def _conditioning_of(self, process: ReverseProcess) -> Tensor:
