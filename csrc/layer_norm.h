@@ -15,14 +15,14 @@ constexpr float kLayerNormEpsilon = 1e-5f;  // torch.nn.LayerNorm's
 inline __attribute__((always_inline)) void normalise_rows(const float* in, int rows, int width, int64_t stride,
                                                           float* out) {
   const int whole = width / kLanes * kLanes, rest = width - whole;
-  const float share = static_cast<float>(width);
+  const float share = 1.0f / static_cast<float>(width);
   for (int row = 0; row < rows; ++row) {
     const float* from = in + row * stride;
     float* to = out + row * stride;
     Vec sum = {};
     for (int j = 0; j < whole; j += kLanes) sum = sum + load(from + j);
     if (rest > 0) sum = sum + first_lanes(load(from + whole), rest, Vec{});
-    const Vec mean = broadcast(lane_sum(sum) / share);
+    const Vec mean = broadcast(lane_sum(sum) * share);
     Vec squares = {};
     for (int j = 0; j < whole; j += kLanes) {
       const Vec centred = load(from + j) - mean;
@@ -32,7 +32,7 @@ inline __attribute__((always_inline)) void normalise_rows(const float* in, int r
       const Vec centred = first_lanes(load(from + whole) - mean, rest, Vec{});
       squares = fused(centred, centred, squares);
     }
-    const Vec scale = broadcast(1.0f / __builtin_sqrtf(lane_sum(squares) / share + kLayerNormEpsilon));
+    const Vec scale = broadcast(1.0f / __builtin_sqrtf(lane_sum(squares) * share + kLayerNormEpsilon));
     for (int j = 0; j < width; j += kLanes) store(to + j, (load(from + j) - mean) * scale);
   }
 }

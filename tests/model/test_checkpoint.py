@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 import json
 import os
 import pickle
@@ -9,7 +10,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from diffhpo.errors import CheckpointError
-from diffhpo.model import Checkpoint, Network, NoiseSchedule, Transformer, load_checkpoint, save_checkpoint
+from diffhpo.model import (
+    Checkpoint,
+    Network,
+    NoiseSchedule,
+    Predictor,
+    Transformer,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 
 @pytest.fixture
@@ -41,6 +50,21 @@ def test_round_trip_is_exact(saved):
             assert torch.equal(value, getattr(loaded, part).state_dict()[name])
     assert torch.equal(loaded.schedule.betas, checkpoint.schedule.betas)
     assert (loaded.step, loaded.extra) == (3, {"seed": 7})
+
+
+def test_a_predictor_comes_back_where_there_was_one(saved):
+    path, checkpoint = saved
+    assert load_checkpoint(path).predictor is None
+    predictor = Predictor(2, width=8, context_width=4, bars=5)
+    predictor.borders.mul_(2)
+    save_checkpoint(path, dataclasses.replace(checkpoint, predictor=predictor))
+    loaded = load_checkpoint(path).predictor
+    assert loaded.config == predictor.config
+    for name, value in predictor.state_dict().items():
+        assert torch.equal(value, loaded.state_dict()[name])
+    rewrite(path, predictor=json.dumps({**predictor.config, "bars": 6}))
+    with pytest.raises(CheckpointError, match="does not fit the shapes"):
+        load_checkpoint(path)
 
 
 def test_every_truncation_is_refused(saved):

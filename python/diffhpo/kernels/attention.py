@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -29,21 +30,31 @@ def panels(matrix: Tensor) -> Tensor:
     return filled.view(-1, PANEL, rows.shape[1]).transpose(1, 2).reshape(-1).float()
 
 
+@functools.lru_cache(64)
+def _encoder_size(layout: tuple[int, ...]) -> int:
+    size: int = native().encoder_size(layout)
+    return size
+
+
+@functools.lru_cache(64)
+def _predictor_size(layout: tuple[int, ...]) -> int:
+    size: int = native().predictor_size(layout)
+    return size
+
+
 def encoder_size(layout: Sequence[int]) -> int:
     """Floats of packed encoder weights; layout is (d + 2, width, layers, heads)."""
-    size: int = native().encoder_size(list(layout))
-    return size
+    return _encoder_size(tuple(layout))
 
 
 def predictor_size(layout: Sequence[int]) -> int:
     """Floats of packed Predictor weights; layout is (d, width, layers, heads, context width, bars)."""
-    size: int = native().predictor_size(list(layout))
-    return size
+    return _predictor_size(tuple(layout))
 
 
 def predictor_shares_tokens(layout: Sequence[int]) -> bool:
     """Whether the Predictor's kernel takes the tokens themselves as keys and values of all heads."""
-    shared: bool = native().predictor_shares_tokens(list(layout))
+    shared: bool = native().predictor_shares_tokens(layout)
     return shared
 
 
@@ -76,13 +87,13 @@ def encode(
     """
     module = native()
     try:
-        module.encoder_size(list(layout))
+        encoder_size(layout)
         width = layout[1]
         tokens, pooled = torch.empty(len(inputs) + len(counts), width), torch.empty(len(counts), width)
         views = [
             to_dlpack(tensor) for tensor in (tokens, pooled, packed.detach(), inputs.detach().contiguous())
         ]
-        module.attention_encode(*views, list(counts), list(layout), isa, threads)
+        module.attention_encode(*views, counts, layout, isa, threads)
     except (TypeError, ValueError, BufferError) as error:
         raise InputError(f"the encoder refused its input: {error}") from error
     return tokens, pooled
@@ -120,11 +131,11 @@ def predict(
     """
     module = native()
     try:
-        module.predictor_size(list(layout))
+        predictor_size(layout)
         logits = torch.empty(len(x), layout[5])
         inputs = (packed.detach(), tokens.detach().contiguous(), x.detach().contiguous())
         views = [to_dlpack(tensor) for tensor in (logits, *inputs)]
-        module.attention_predict(*views, list(token_counts), list(counts), list(layout), isa, threads)
+        module.attention_predict(*views, token_counts, counts, layout, isa, threads)
     except (TypeError, ValueError, BufferError) as error:
         raise InputError(f"the predictor refused its input: {error}") from error
     return logits

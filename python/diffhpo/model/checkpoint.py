@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from diffhpo.atomic_write import write_atomically
 from diffhpo.errors import CheckpointError
 from diffhpo.model.network import Network
+from diffhpo.model.predictor import Predictor
 from diffhpo.model.schedule import NoiseSchedule
 from diffhpo.model.transformer import Transformer
 
@@ -38,6 +39,8 @@ class Checkpoint:
     """State of the optimiser by name, empty if the file is for use only."""
     extra: dict[str, Any] = field(default_factory=dict)
     """JSON values that the writer wanted to keep: seeds, loss history, provenance."""
+    predictor: Predictor | None = None
+    """On the same transformer, where there is one."""
 
 
 def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
@@ -47,7 +50,10 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Non
         CheckpointError: if the file cannot be written; the message names it.
     """
     tensors: dict[str, Tensor] = {"schedule.betas": checkpoint.schedule.betas}
-    for prefix, part in (("network", checkpoint.network), ("transformer", checkpoint.transformer)):
+    parts: dict[str, nn.Module] = {"network": checkpoint.network, "transformer": checkpoint.transformer}
+    if checkpoint.predictor is not None:
+        parts["predictor"] = checkpoint.predictor
+    for prefix, part in parts.items():
         tensors.update({f"{prefix}.{name}": value for name, value in part.state_dict().items()})
     tensors.update({f"optimizer.{name}": value for name, value in checkpoint.optimizer.items()})
     metadata = {
@@ -58,6 +64,8 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Non
         "step": str(checkpoint.step),
         "extra": json.dumps(checkpoint.extra),
     }
+    if checkpoint.predictor is not None:
+        metadata["predictor"] = json.dumps(checkpoint.predictor.config)
     data = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, metadata)
     try:
         write_atomically(Path(path), data)
@@ -90,6 +98,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             )
         network = Network(**json.loads(metadata["network"]))
         transformer = Transformer(**json.loads(metadata["transformer"]))
+        predictor = Predictor(**json.loads(metadata["predictor"])) if "predictor" in metadata else None
         step, extra = int(metadata["step"]), json.loads(metadata["extra"])
         schedule = NoiseSchedule(tensors.pop("schedule.betas"))
     except (KeyError, TypeError, ValueError) as error:
@@ -99,9 +108,11 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             raise CheckpointError(f"{path}: tensor {name} holds values that are not finite")
     _fill(network, "network.", tensors, path)
     _fill(transformer, "transformer.", tensors, path)
+    if predictor is not None:
+        _fill(predictor, "predictor.", tensors, path)
     prefix = "optimizer."
     optimizer = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
-    return Checkpoint(network, transformer, schedule, step, optimizer, extra)
+    return Checkpoint(network, transformer, schedule, step, optimizer, extra, predictor)
 
 
 def _fill(part: nn.Module, prefix: str, tensors: Mapping[str, Tensor], path: object) -> None:
