@@ -41,9 +41,9 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     flags = "-std=c++17 -O1 -g1 -fno-math-errno -ffp-contract=off -Wall -Wextra -Werror -Wno-unknown-pragmas"
     flags += " -fsanitize=address,undefined -fno-sanitize-recover=all -DDIFFHPO_CUDA_EMULATION"
     sources = [
-        _CSRC / "denoise_cuda.cu",
-        _CSRC / "denoise_cuda_bf16.cu",
-        _CSRC / "arrange_cuda.cu",
+        _CSRC / "cuda" / "denoise_cuda.cu",
+        _CSRC / "cuda" / "denoise_cuda_bf16.cu",
+        _CSRC / "cuda" / "arrange_cuda.cu",
         *sorted(emulation.glob("*.cpp")),
     ]
     includes = [f"-I{emulation}", f"-I{_CSRC}"]

@@ -14,12 +14,12 @@ from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 from diffhpo.errors import InputError
 from diffhpo.kernels.ops import native
 
-#: Features of one panel of packed weights (csrc/network_layout.h).
+#: Features of one panel of packed weights (csrc/denoise/network_layout.h).
 PANEL = 32
 
 
 def head_stride(features: int) -> int:
-    """Features from one attention head to the next in packed weights (csrc/attention_layout.h)."""
+    """Features from one attention head to the next in packed weights (csrc/attention/attention_layout.h)."""
     return 16 if features <= 16 else PANEL if features <= PANEL else -(-features // PANEL) * PANEL
 
 
@@ -72,7 +72,7 @@ def encode(
     Args:
         inputs: (sum of counts, d + 2) float32 features of the trials, contexts one after another.
         counts: J numbers of trials, 0 or more.
-        packed: weights of `layout`, see csrc/attention_layout.h.
+        packed: weights of `layout`, see csrc/attention/attention_layout.h.
         layout: (d + 2, width, layers, heads).
         isa: build of the kernel, one of `ops.native_isas(runnable=True)`.
         threads: threads that share the rows; of no effect on the result.
@@ -117,7 +117,7 @@ def predict(
         counts: J numbers of candidates, 0 or more.
         tokens: (sum of token_counts, context width) float32, as `encode` returns them.
         token_counts: J numbers of tokens, 1 or more.
-        packed: weights of `layout`, see csrc/attention_layout.h.
+        packed: weights of `layout`, see csrc/attention/attention_layout.h.
         layout: (d, width, layers, heads, context width, bars).
         isa: build of the kernel, one of `ops.native_isas(runnable=True)`.
         threads: threads that share the rows; of no effect on the result.

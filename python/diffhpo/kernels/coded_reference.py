@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reverse loop at bf16 and int8 in plain torch: the meaning of csrc/precision.h."""
+"""The reverse loop at bf16 and int8 in plain torch: the meaning of csrc/denoise/precision.h."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _WORD = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 
-# float32 constants of the normals, lowest power first; csrc/philox.h holds the same bits.
+# float32 constants of the normals, lowest power first; csrc/noise/philox.h holds the same bits.
 # (log(1 + f) - f + f^2 / 2) / f^3 for 1 + f in [sqrt(1/2), sqrt(2)): relative error of the log 2^-27.
 _LOG: tuple[str, ...] = ("0x1.555554p-2", "-0x1.000226p-2", "0x1.99a008p-3", "-0x1.547244p-3")
 _LOG += ("0x1.22da1ep-3", "-0x1.0d8542p-3", "0x1.055b68p-3", "-0x1.38b57cp-4")

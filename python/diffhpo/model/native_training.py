@@ -16,7 +16,7 @@ from diffhpo.model.network import Network, sinusoidal_features
 from diffhpo.model.sampler import Sampler
 from diffhpo.model.transformer import Transformer
 
-#: Largest of any size that the kernel takes, as csrc/bind_training.cpp has it.
+#: Largest of any size that the kernel takes, as csrc/bindings/bind_training.cpp has it.
 LARGEST_SIZE = 4096
 
 

@@ -51,7 +51,7 @@ class _PackedModule(ABC):
     @property
     @abstractmethod
     def layout(self) -> tuple[int, ...]:
-        """The sizes that csrc/attention_layout.h computes offsets from."""
+        """The sizes that csrc/attention/attention_layout.h computes offsets from."""
 
     @abstractmethod
     def _parts(self, exact: nn.Module) -> list[Tensor]:
@@ -139,7 +139,7 @@ def _attention(
     *,
     shared: bool,
 ) -> list[Tensor]:
-    """The attention fields of a block: csrc/attention_layout.h has the formulas."""
+    """The attention fields of a block: csrc/attention/attention_layout.h has the formulas."""
     scale = _scale(query, heads)
     queries, biases = (scale * query).chunk(heads), (scale * query_bias).chunk(heads)
     keys, values, outputs = key.chunk(heads), value.chunk(heads), output.chunk(heads, dim=1)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// csrc/cuda_intrinsics.h in C++: sums of products in float64, rounded once; tanh rounded to the 11 bits that the
+// csrc/cuda/cuda_intrinsics.h in C++: sums of products in float64, rounded once; tanh rounded to the 11 bits that the
 // instruction promises; copies that arrive only when waited for.
 #pragma once
 

@@ -7,9 +7,9 @@
 #include <memory>
 #include <string>
 
-#include "denoise_cuda.h"
+#include "cuda/denoise_cuda.h"
 #include "fibers.h"
-#include "fragment_layout.h"
+#include "cuda/fragment_layout.h"
 
 namespace {
 

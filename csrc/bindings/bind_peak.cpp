@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// The probe of the machine's own limit, for benchmarks.
+
+#include <string>
+
+#include "bindings/bindings.h"
+#include "cpu/fma_peak.h"
+
+namespace py = pybind11;
+
+namespace diffhpo {
+namespace {
+
+int64_t run_multiply_add(int64_t rounds, const std::string& isa) {
+  const Isa chosen = runnable_isa(isa);
+  if (rounds < 0 || rounds > (int64_t{1} << 40)) throw py::value_error("rounds must lie in [0, 2^40]");
+  py::gil_scoped_release release;
+  float sink = 0.999f;
+#ifdef DIFFHPO_X86_ISAS
+  if (chosen == Isa::avx2) return avx2::multiply_add(rounds, &sink);
+  if (chosen == Isa::avx512) return avx512::multiply_add(rounds, &sink);
+#endif
+  (void)chosen;
+  return portable::multiply_add(rounds, &sink);
+}
+
+}  // namespace
+
+void bind_peak(py::module_& m) {
+  m.def("multiply_add", &run_multiply_add, py::arg("rounds"), py::arg("isa"),
+        "Independent float32 multiply-adds on registers; returns the floating-point operations done.");
+}
+
+}  // namespace diffhpo
