@@ -4,6 +4,7 @@
 #include "attention/attention_cpu.h"
 
 #include "attention/attend.h"
+#include "attention/attend_folded.h"
 #include "cpu/dense_layer.h"
 #include "attention/key_value_panels.h"
 #include "cpu/layer_norm.h"

@@ -3,6 +3,7 @@
 
 #include <climits>
 #include <cmath>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -78,12 +79,45 @@ void encode(const py::object& out, const py::object& packed, int64_t dim, int64_
   encode_blocks(layout, weights.data(), coded.data());
 }
 
+// Views of the tokens that the blocks attend to; they keep the memory alive.
+struct TokenArguments {
+  TensorView<float> tokens;
+  TensorView<int64_t> counts;
+};
+
+// Sets the problem's tokens; null if both arguments are None.
+std::unique_ptr<TokenArguments> token_arguments(const py::object& tokens, const py::object& token_counts,
+                                                DenoiseProblem& p) {
+  if (tokens.is_none() && token_counts.is_none()) return nullptr;
+  if (tokens.is_none() || token_counts.is_none()) {
+    throw py::value_error("tokens and token_counts must be given together");
+  }
+  if (p.precision != Precision::fp32) throw py::value_error("tokens need precision fp32");
+  auto views = std::make_unique<TokenArguments>(
+      TokenArguments{{tokens, "tokens"}, {token_counts, "token_counts"}});
+  const int64_t total = views->tokens.extent(0, 4);
+  views->tokens.require({total, p.layout.blocks, 2, p.layout.width});
+  views->counts.require({p.jobs});
+  int64_t rest = total;
+  for (int64_t job = 0; job < p.jobs; ++job) {
+    const int64_t count = views->counts.data()[job];
+    if (count < 0 || count > rest) rest = -1;
+    if (rest < 0) break;
+    rest -= count;
+  }
+  if (rest != 0) throw py::value_error("token_counts must be 0 or more and add up to the rows of tokens");
+  if (total == 0) return nullptr;
+  p.tokens = views->tokens.data();
+  p.token_counts = views->counts.data();
+  return views;
+}
+
 // The index of the first step at which a candidate was not finite, or -1.
 int64_t run_cpu(const py::object& out, const py::object& packed, const py::object& step_conditioning,
                 const py::object& job_conditioning, const py::object& coefficients, const py::object& keys,
                 const py::object& counts, const py::object& seeds, const py::object& first_candidates,
                 double guidance, bool clip, const std::string& isa, int64_t threads, const std::string& precision,
-                const py::object& coded) {
+                const py::object& coded, const py::object& tokens, const py::object& token_counts) {
   const Isa chosen = runnable_isa(isa);
   const int checked = checked_threads(threads);
   const DenoiseArguments arguments(out, packed, step_conditioning, job_conditioning, coefficients, keys, counts, seeds,
@@ -97,6 +131,7 @@ int64_t run_cpu(const py::object& out, const py::object& packed, const py::objec
   if (reinterpret_cast<uintptr_t>(problem.coded) % alignof(float) != 0) {
     throw py::value_error("coded is not aligned to 4 bytes");
   }
+  const std::unique_ptr<TokenArguments> of_tokens = token_arguments(tokens, token_counts, problem);
   for (int64_t step = 0; step <= problem.steps; ++step) {
     if (problem.keys[step] < 0 || problem.keys[step] > UINT32_MAX) {
       throw py::value_error("keys must lie in [0, 2^32)");
@@ -124,7 +159,8 @@ void bind_denoise(py::module_& m) {
   m.def("denoise_cpu", &run_cpu, py::arg("out"), py::arg("packed"), py::arg("step_conditioning"),
         py::arg("job_conditioning"), py::arg("coefficients"), py::arg("keys"), py::arg("counts"), py::arg("seeds"),
         py::arg("first_candidates"), py::arg("guidance"), py::arg("clip"), py::arg("isa"), py::arg("threads"),
-        py::arg("precision"), py::arg("coded"));
+        py::arg("precision"), py::arg("coded"), py::arg("tokens") = py::none(),
+        py::arg("token_counts") = py::none());
 }
 
 }  // namespace diffhpo

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The fused reverse loop: all S steps of N candidates of J jobs in one call.
 //
-//   eps    = network(x_t, conditioning);  with guidance w: (1 + w) eps_0 - w eps_1 over two branches
+//   eps    = network(x_t, conditioning, tokens);  with guidance w: (1 + w) eps_0 - w eps_1 over two branches
 //   x0_hat = x0_from_x x_t - x0_from_eps eps, clipped to [-1, 1] if asked
 //   x_prev = x0_weight x0_hat + x_weight x_t + sigma z          (Ho et al. 2020, eq. 6 and 7; DDIM: sigma = 0)
 //
@@ -14,6 +14,8 @@
 #include "denoise/precision.h"
 
 namespace diffhpo {
+
+struct KeyValues;
 
 struct DenoiseProblem {
   NetworkLayout layout;             // d, W, B
@@ -33,6 +35,9 @@ struct DenoiseProblem {
   const int64_t* first_candidates;  // [J]
   float guidance;                   // w
   bool clip;
+  const float* tokens;              // [sum token_counts, B, 2, W] keys and values (token_panels.h); null for none
+  const int64_t* token_counts;      // [J] tokens n of every job, 0 or more; null for none
+  const KeyValues* key_values;      // [J, B] the same in panels, which denoise_cpu makes
   float* x;                         // [N, d] out, x_0 in the scaled space
 };
 

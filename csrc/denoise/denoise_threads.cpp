@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "denoise/denoise_cpu.h"
+#include "denoise/token_panels.h"
 #include "cpu/isa.h"
 
 namespace diffhpo {
@@ -54,16 +55,20 @@ DenoiseTile kernel_of(Isa isa, Precision precision) {
 
 }  // namespace
 
-int64_t denoise_cpu(const DenoiseProblem& problem, Isa isa, int threads, StopSignal interrupted) {
+int64_t denoise_cpu(const DenoiseProblem& given, Isa isa, int threads, StopSignal interrupted) {
+  const TokenPanels panels(given);
+  DenoiseProblem problem = given;
+  problem.key_values = panels.key_values();
+  const bool attention = problem.key_values != nullptr;
   const DenoiseTile kernel = kernel_of(isa, problem.precision);
   const std::vector<Tile> tiles = cut(problem, std::max(1, threads));
   int64_t rows = 0;
   for (const Tile& tile : tiles) rows = std::max<int64_t>(rows, tile.rows);
   std::atomic<int64_t> diverged{kNotDiverged};
   // Padding lanes of the scratch are computed with and never read; its zeros keep them finite.
-  run_on_threads(static_cast<int64_t>(tiles.size()), threads, divide_scratch(nullptr, problem.layout, rows).size,
+  run_on_threads(static_cast<int64_t>(tiles.size()), threads, divide_scratch(nullptr, problem.layout, rows, attention).size,
                  interrupted, [&](int64_t i, float* scratch, StopSignal stop) {
-                   const Scratch divided = divide_scratch(scratch, problem.layout, rows);
+                   const Scratch divided = divide_scratch(scratch, problem.layout, rows, attention);
                    const int64_t step = kernel(problem, tiles[i], divided, stop);
                    int64_t least = diverged.load();
                    while (step < least && !diverged.compare_exchange_weak(least, step)) {

@@ -4,6 +4,7 @@
 
 #include "denoise/conditioning.h"
 #include "cpu/dense_layer.h"
+#include "denoise/cross_attention.h"
 #include "denoise/denoise_cpu.h"
 
 namespace diffhpo {
@@ -18,6 +19,7 @@ void predict(const DenoiseProblem& p, const Scratch& s, const Tile& tile, int64_
   apply({w + layout.input_weight(), w + layout.input_bias(), dim, width, Activation::none}, rows, s.x, x_stride,
         s.hidden, narrow);
   for (int64_t b = 0; b < layout.blocks; ++b) {
+    if (p.key_values != nullptr) add_cross_attention(p, s, tile, b);
     add_conditioning(p, s, tile, step, branch, b);
     apply({w + layout.expand_weight(b), s.conditioning, width, 2 * width, Activation::silu}, rows, s.hidden, narrow,
           s.expanded, wide);

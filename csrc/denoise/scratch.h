@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "attention/attention_cpu.h"
 #include "denoise/network_layout.h"
 
 namespace diffhpo {
@@ -28,11 +29,12 @@ struct Scratch {
   uint32_t* group;      // [rows, groups] and a vector more, as the next two: counters of the noise
   uint32_t* low;
   uint32_t* high;
+  AttentionScratch attention;  // attended, scores, sums, mask and zeros alone, where there is attention
   int64_t size;  // in floats, a multiple of 16
 };
 
 // For tiles of up to `rows` rows. `base`, aligned to 64 bytes, may be null: then only the size is of use.
-DIFFHPO_INLINE Scratch divide_scratch(float* base, const NetworkLayout& layout, int64_t rows) {
+DIFFHPO_INLINE Scratch divide_scratch(float* base, const NetworkLayout& layout, int64_t rows, bool attention) {
   const int64_t counters = rows * noise_groups(layout.dim) + 16;
   const int64_t sizes[] = {rows * padded(layout.dim),
                            2 * rows * padded(layout.dim),
@@ -44,13 +46,24 @@ DIFFHPO_INLINE Scratch divide_scratch(float* base, const NetworkLayout& layout, 
                            4 * counters + kPanel,
                            counters,
                            counters,
-                           counters};
-  float* parts[11] = {};
+                           counters,
+                           attention ? rows * padded(layout.width) : 0,
+                           attention ? rows * kLongestChunk : 0,
+                           attention ? rows * 16 : 0,
+                           attention ? kLongestChunk : 0,
+                           attention ? padded(layout.width) : 0};
+  float* parts[16] = {};
   int64_t at = 0;
-  for (int i = 0; i < 11; ++i) {
+  for (int i = 0; i < 16; ++i) {
     if (base != nullptr) parts[i] = base + at;
     at += (sizes[i] + 15) / 16 * 16;
   }
+  AttentionScratch of_attention{};
+  of_attention.attended = parts[11];
+  of_attention.scores = parts[12];
+  of_attention.sums = parts[13];
+  of_attention.mask = parts[14];
+  of_attention.zeros = parts[15];
   return {rows,
           parts[0],
           parts[1],
@@ -63,6 +76,7 @@ DIFFHPO_INLINE Scratch divide_scratch(float* base, const NetworkLayout& layout, 
           reinterpret_cast<uint32_t*>(parts[8]),
           reinterpret_cast<uint32_t*>(parts[9]),
           reinterpret_cast<uint32_t*>(parts[10]),
+          of_attention,
           at};
 }
 

@@ -52,12 +52,21 @@ def test_an_unknown_name_lists_the_known() -> None:
         choose("gpu")
 
 
-def test_cross_attention_leaves_the_native_kernels_and_says_so() -> None:
-    with pytest.warns(ExecutorWarning, match="cross-attention"):
-        assert choose("auto", cross_attention=True) == "reference"
+def test_cross_attention_runs_natively_on_the_cpu_alone() -> None:
+    cuda = torch.device("cuda")
+    assert choose("auto", cross_attention=True) == choose("cpu", cross_attention=True) == choose("cpu")
     assert choose("reference", cross_attention=True) == "reference"
-    with pytest.raises(BackendError, match='executor="reference"'):
-        choose("cpu", cross_attention=True)
+    with pytest.warns(ExecutorWarning, match="cross-attention"):
+        assert choose("auto", cuda, cross_attention=True) == "reference"
+    with pytest.raises(BackendError, match=r'cross-attention yet.*executor="reference"'):
+        choose("cuda", cuda, cross_attention=True)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_cross_attention_runs_at_fp32_alone(precision: str) -> None:
+    for name in ("auto", "cpu"):
+        with pytest.raises(BackendError, match="precision='fp32'"):
+            executors.choose_executor(name, device=_CPU, cross_attention=True, precision=precision)
 
 
 def test_a_device_without_kernels_takes_the_reference_and_says_so() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffhpo.errors import BackendError, ExecutorWarning, InputError
+from diffhpo.errors import BackendError, InputError
 from diffhpo.kernels import ops, reference
 from diffhpo.model.denoiser import Denoiser
 from diffhpo.model.network import NO_FLAG, Network
@@ -254,26 +254,28 @@ def test_contexts_come_in_every_documented_form() -> None:
     assert torch.equal(sample(None, bare), sample(torch.zeros(8), bare))
 
 
-def test_cross_attention_runs_on_the_reference() -> None:
+@pytest.mark.parametrize("executor", _EXECUTORS)
+def test_cross_attention_reads_tokens(executor: str) -> None:
     network = random_network(cross_attention=True)
     denoiser = Denoiser(network, NoiseSchedule.linear(10), random_transformer())
     tokens = torch.rand(4, 8, generator=torch.Generator().manual_seed(0))
-    with pytest.warns(ExecutorWarning, match="cross-attention"):
-        drawn = denoiser.sample(tokens, 6, steps=10)
-    assert torch.equal(drawn, denoiser.sample(tokens, 6, steps=10, executor="reference"))
+    drawn = denoiser.sample(tokens, 6, steps=10, executor=executor)
+    assert torch.allclose(drawn, denoiser.sample(tokens, 6, steps=10, executor="reference"), atol=1e-5)
     # Tokens are a set, and matter.
-    shuffled = denoiser.sample(tokens[[2, 0, 3, 1]], 6, steps=10, executor="reference")
+    shuffled = denoiser.sample(tokens[[2, 0, 3, 1]], 6, steps=10, executor=executor)
     assert torch.allclose(drawn, shuffled, atol=1e-5)
-    fewer = denoiser.sample(tokens[:2], 6, steps=10, executor="reference")
+    fewer = denoiser.sample(tokens[:2], 6, steps=10, executor=executor)
     assert not torch.allclose(drawn, fewer, atol=1e-5)
     x, y = torch.rand(3, 5), torch.rand(3)
     many = denoiser.sample_jobs(
-        [(x, y), None], [4, 2], seeds=[1, 2], steps=10, executor="reference", guidance=1.0
+        [(x, y), None], [4, 2], seeds=[1, 2], steps=10, executor=executor, guidance=1.0
     )
-    alone = denoiser.sample(None, 2, seed=2, steps=10, executor="reference", guidance=1.0)
+    alone = denoiser.sample(None, 2, seed=2, steps=10, executor=executor, guidance=1.0)
     assert torch.equal(many[1], alone)
-    with pytest.raises(BackendError, match='executor="reference"'):
-        denoiser.sample(tokens, 6, steps=10, executor="cpu")
+    # Without any tokens the attention adds nothing.
+    bare = Denoiser(network, denoiser.schedule)
+    without = bare.sample(tokens[:0], 6, steps=10, executor=executor)
+    assert torch.allclose(without, bare.sample(None, 6, steps=10, executor="reference"), atol=1e-5)
 
 
 @pytest.mark.parametrize("executor", ["reference", "cpu"])

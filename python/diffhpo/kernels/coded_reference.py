@@ -40,9 +40,10 @@ def coded_after_silu(values: Tensor) -> Tensor:
 
 
 def predict_noise(
-    problem: DenoiseProblem, x: Tensor, step: int, conditioning: Tensor, *, precision: str
+    problem: DenoiseProblem, x: Tensor, step: int, conditioning: Tensor, jobs: Tensor, *, precision: str
 ) -> Tensor:
     """`reference.predict_noise` with the products of the residual blocks at `precision`."""
+    del jobs  # of use to cross-attention alone, which these precisions do not have
     dtype, weights = x.dtype, problem.weights
     shift = problem.step_conditioning[step].to(dtype) + conditioning.to(dtype)
     int8 = precision == "int8"

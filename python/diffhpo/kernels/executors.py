@@ -96,7 +96,8 @@ def choose_executor(
 ) -> Executor:
     """The executor that `name` stands for, for a network on `device`, at a precision.
 
-    `kernels` says on which devices the operation has native kernels.
+    `kernels` says on which devices the operation has native kernels. Those of networks with cross-attention
+    are on the CPU, at precision "fp32" only.
 
     "auto" is the native executor of the device. Only where the native kernels do not cover the network, or
     its device has none, does it take the reference, and says so.
@@ -116,6 +117,10 @@ def choose_executor(
     chosen = _choose(name, device, cross_attention, kernels)
     if precision == "fp32":
         return chosen
+    if cross_attention and chosen.name in CPU_EXECUTORS:
+        raise BackendError(
+            f"networks with cross-attention do not run at precision {precision}; use precision='fp32'"
+        )
     offered = _precisions(chosen.name)
     if precision not in offered:
         raise BackendError(
@@ -134,13 +139,11 @@ def _precisions(name: str) -> list[str]:
 def _choose(name: str, device: torch.device, cross_attention: bool, kernels: tuple[str, ...]) -> Executor:
     if name == "reference":
         return Executor("reference")
-    if cross_attention:
-        reason = "the native kernels do not cover networks with cross-attention yet"
-        if name == "auto":
-            return _reference(reason)
-        raise BackendError(f'{reason}; use executor="reference"')
-    if "cuda" not in kernels and (name == "cuda" or (name == "auto" and device.type == "cuda")):
+    on_cuda = name == "cuda" or (name == "auto" and device.type == "cuda")
+    if on_cuda and (cross_attention or "cuda" not in kernels):
         reason = "this operation has no CUDA kernel yet"
+        if cross_attention:
+            reason = "the CUDA kernels do not cover networks with cross-attention yet"
         if name == "auto":
             return _reference(reason)
         raise BackendError(f'{reason}; move the model to the CPU, or use executor="reference"')

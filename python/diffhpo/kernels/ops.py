@@ -188,7 +188,8 @@ _LIBRARY = torch.library.Library("diffhpo", "DEF")
 _LIBRARY.define(
     "denoise(Tensor packed, Tensor step_conditioning, Tensor job_conditioning, Tensor coefficients, "
     "Tensor keys, Tensor counts, Tensor seeds, Tensor first_candidates, SymInt candidates, SymInt dim, "
-    "float guidance, bool clip, str isa, int threads, str precision, Tensor coded) -> Tensor"
+    "float guidance, bool clip, str isa, int threads, str precision, Tensor coded, "
+    "Tensor? tokens=None, Tensor? token_counts=None) -> Tensor"
 )
 
 
@@ -209,19 +210,28 @@ def _denoise(
     threads: int,
     precision: str,
     coded: Tensor,
+    tokens: Tensor | None = None,
+    token_counts: Tensor | None = None,
 ) -> Tensor:
     x = torch.empty(candidates, dim, device=packed.device)
     arguments = [packed, step_conditioning, job_conditioning, coefficients, keys]
     arguments = [argument.detach().contiguous() for argument in arguments]
     jobs = [argument.contiguous() for argument in (counts, seeds, first_candidates)]
     if packed.device.type == "cuda":
+        if tokens is not None or token_counts is not None:
+            raise ValueError(_NO_CUDA_TOKENS)
         loop = CudaLoop(native(), x, arguments, jobs, guidance, clip, precision, coded)
         loop.launch()
         step = loop.diverged_step()
     else:
         # As capsules: `Tensor.__dlpack__` takes several microseconds each.
         views = [to_dlpack(tensor) for tensor in (x, *arguments, *jobs)]
-        step = native().denoise_cpu(*views, guidance, clip, isa, threads, precision, to_dlpack(coded))
+        of_tokens = [
+            argument if argument is None else to_dlpack(argument.detach().contiguous())
+            for argument in (tokens, token_counts)
+        ]
+        options = (guidance, clip, isa, threads, precision, to_dlpack(coded))
+        step = native().denoise_cpu(*views, *options, *of_tokens)
     if step >= 0:
         raise reference.diverged(step, int(keys[1 + step]))
     return x
@@ -244,6 +254,8 @@ def _denoise_fake(
     threads: int,
     precision: str,
     coded: Tensor,
+    tokens: Tensor | None = None,
+    token_counts: Tensor | None = None,
 ) -> Tensor:
     return packed.new_empty(candidates, dim)
 
@@ -266,7 +278,7 @@ def denoise(
 
     Args:
         problem: the inputs; counts, seeds and first_candidates on the CPU, the rest where
-            `packed` is.
+            `packed` is. With tokens, on the CPU at "fp32" only.
         packed: `pack(problem.weights)`.
         isa: build of the CPU kernel, one of `native_isas(runnable=True)`; of no effect on CUDA.
         threads: threads of the CPU kernel.
@@ -302,6 +314,8 @@ def denoise(
             threads,
             precision,
             _NO_CODES if coded is None else coded,
+            problem.tokens,
+            problem.token_counts,
         )
     except InputError:
         raise
@@ -311,6 +325,7 @@ def denoise(
 
 
 _NO_CODES = torch.empty(0, dtype=torch.uint8)
+_NO_CUDA_TOKENS = "tokens: the CUDA kernels do not cover cross-attention yet; keep the network on the CPU"
 
 
 def _require_kernels(packed: Tensor) -> None:
@@ -330,10 +345,12 @@ def prepare_cuda(
 
     Raises:
         BackendError: if the module or its CUDA kernels are missing.
-        InputError: if `packed` is not on a CUDA device.
+        InputError: if `packed` is not on a CUDA device, or the problem has tokens.
     """
     if packed.device.type != "cuda":
         raise InputError(f"packed is on {packed.device}; a CUDA device is needed: packed.cuda()")
+    if problem.tokens is not None or problem.token_counts is not None:
+        raise InputError(_NO_CUDA_TOKENS)
     _require_kernels(packed)
     inputs = (problem.step_conditioning, problem.job_conditioning, problem.coefficients, problem.keys)
     arguments = [argument.detach().contiguous() for argument in (packed, *inputs)]

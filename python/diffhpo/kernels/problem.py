@@ -51,3 +51,9 @@ class DenoiseProblem:
     """w of eps = (1 + w) eps_conditional - w eps_unconditional; used with two branches only."""
     clip: bool
     """Clip the estimate of x_0 to [-1, 1]."""
+    tokens: Tensor | None = None
+    """(T, B, 2, W) float32 key k and value v of every context token at every block, jobs one after another:
+    before a block, h += sum_j softmax_j(log(2) h . k_j) v_j over the job's tokens, and nothing where it has
+    none. None: no job has tokens. On the CPU at "fp32" only."""
+    token_counts: Tensor | None = None
+    """(J,) int64 tokens of every job, 0 or more; T is their sum. None exactly where `tokens` is."""

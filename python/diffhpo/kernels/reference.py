@@ -219,13 +219,31 @@ def diverged(step: int, timestep: int) -> BackendError:
     )
 
 
-def predict_noise(problem: DenoiseProblem, x: Tensor, step: int, conditioning: Tensor) -> Tensor:
-    """The residual MLP on (n, dim) rows whose per-run conditioning is (n, blocks, 2 * width)."""
+def _attended(problem: DenoiseProblem, h: Tensor, block: int, jobs: Tensor) -> Tensor:
+    """What (n, width) rows of the given jobs take from their tokens before a block."""
+    attended = torch.zeros_like(h)
+    if problem.tokens is None or problem.token_counts is None:
+        return attended
+    of_jobs = problem.tokens[:, block].to(h.dtype).split(problem.token_counts.tolist())
+    for job, tokens in enumerate(of_jobs):
+        if len(tokens):
+            mine = jobs == job
+            weights = (h[mine] @ tokens[:, 0].T * math.log(2)).softmax(-1)
+            attended[mine] = weights @ tokens[:, 1]
+    return attended
+
+
+def predict_noise(
+    problem: DenoiseProblem, x: Tensor, step: int, conditioning: Tensor, jobs: Tensor
+) -> Tensor:
+    """The network on (n, dim) rows of (n,) jobs whose per-run conditioning is (n, blocks, 2 * width)."""
     dtype = x.dtype
     weights = problem.weights
     shift = problem.step_conditioning[step].to(dtype) + conditioning.to(dtype)
     h = torch.nn.functional.linear(x, weights.input_weight.to(dtype), weights.input_bias.to(dtype))
     for block, expand in enumerate(weights.expand_weights):
+        if problem.tokens is not None:
+            h = h + _attended(problem, h, block, jobs)
         hidden = torch.nn.functional.silu(h @ expand.to(dtype).T + shift[:, block])
         h = h + torch.nn.functional.linear(
             hidden, weights.contract_weights[block].to(dtype), weights.contract_biases[block].to(dtype)
@@ -237,7 +255,7 @@ def denoise(
     problem: DenoiseProblem,
     dtype: torch.dtype = torch.float32,
     *,
-    predict: Callable[[DenoiseProblem, Tensor, int, Tensor], Tensor] = predict_noise,
+    predict: Callable[[DenoiseProblem, Tensor, int, Tensor, Tensor], Tensor] = predict_noise,
 ) -> Tensor:
     """The reverse loop of `problem` in the given dtype: what every native executor computes.
 
@@ -253,9 +271,9 @@ def denoise(
     conditioning = problem.job_conditioning[rows]
 
     def guided(x: Tensor, step: int) -> Tensor:
-        eps = predict(problem, x, step, conditioning[:, 0])
+        eps = predict(problem, x, step, conditioning[:, 0], rows)
         if conditioning.shape[1] == 2:
-            without = predict(problem, x, step, conditioning[:, 1])
+            without = predict(problem, x, step, conditioning[:, 1], rows)
             eps = eps * (1.0 + problem.guidance) - without * problem.guidance
         return eps
 

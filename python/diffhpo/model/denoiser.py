@@ -196,6 +196,7 @@ class Denoiser:
             firsts,
             float(guidance),
             bool(clip),
+            [context.tokens for context in embedded],
         )
         threads = torch.get_num_threads() if threads is None else threads
         x = chosen.denoise(problem, self._packed.weights, threads, self._packed.coded(precision))

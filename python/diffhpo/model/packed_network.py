@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -13,15 +14,15 @@ from torch import Tensor, nn
 from diffhpo.errors import BackendError
 from diffhpo.kernels import ops
 from diffhpo.kernels.problem import DenoiseProblem, NetworkWeights
-from diffhpo.model.network import NO_FLAG, Network, ResidualBlock
+from diffhpo.model.network import NO_FLAG, CrossAttention, Network, ResidualBlock
 from diffhpo.model.reverse_process import ReverseProcess
 
 
 class PackedNetwork:
     """Weights packed once, and the conditioning of the last list of steps; both follow the parameters.
 
-    The conditioning is computed in float64 and rounded once, so that it does not depend on how many jobs or
-    torch threads there are.
+    The conditioning and the keys and values of tokens are computed in float64 and rounded once, so that they
+    do not depend on how many jobs or torch threads there are.
     """
 
     def __init__(self, network: Network) -> None:
@@ -33,6 +34,7 @@ class PackedNetwork:
         self._coded: dict[str, Tensor] = {}
         self._step_conditioning: Tensor | None = None
         self._conditioned: ReverseProcess | None = None
+        self._token_projection: Tensor | None = None
 
     def refresh(self) -> None:
         """Take over the parameters if any of them changed since the last call.
@@ -52,6 +54,7 @@ class PackedNetwork:
         self._snapshot = ops.Snapshot(parameters)
         self._exact = copy.deepcopy(self._network).double()
         self._unpacked = self._weights = self._step_conditioning = None
+        self._token_projection = None
         self._coded = {}
 
     @property
@@ -99,6 +102,23 @@ class PackedNetwork:
             self._step_conditioning, self._conditioned = conditioning.detach().float().contiguous(), process
         return self._step_conditioning
 
+    def _keys_and_values(self, tokens: Tensor) -> Tensor:
+        """(M, context_width) -> (M, B, 2, W), query and output matrices folded in; scores are to base 2.
+
+        With the row vectors h and c of the formula in `CrossAttention`, (Wq h)(Wk c) = h (c Wk^T Wq)^T and
+        Wo (Wv c) = c Wv^T Wo^T.
+        """
+        exact = self._exact
+        if self._token_projection is None:
+            scale = math.log2(math.e) / math.sqrt(exact.width)
+            columns = []
+            for attention in _attentions(exact):
+                columns.append(attention.key.weight.T @ attention.query.weight * scale)
+                columns.append(attention.value.weight.T @ attention.output.weight.T)
+            self._token_projection = torch.cat(columns, dim=1).detach()
+        projected = tokens.detach().to(self._token_projection) @ self._token_projection
+        return projected.float().unflatten(-1, (len(exact.blocks), 2, exact.width))
+
     def problem(
         self,
         process: ReverseProcess,
@@ -109,8 +129,12 @@ class PackedNetwork:
         first_candidates: Sequence[int],
         guidance: float,
         clip: bool,
+        tokens: Sequence[Tensor | None] = (),
     ) -> DenoiseProblem:
-        """The inputs of one native call, on the network's device. Call `refresh` before."""
+        """The inputs of one native call, on the network's device. Call `refresh` before.
+
+        `tokens` are those of every job, (M, context_width) each, for cross-attention; none where left out.
+        """
         exact = self._exact
         device = exact.input.weight.device
         branches = [[flag, NO_FLAG] if guidance else [flag] for flag in flags]
@@ -123,6 +147,10 @@ class PackedNetwork:
                     conditioning + projection.weight.detach() @ context.detach().to(device).double()
                 )
             jobs.append(conditioning.float().unflatten(-1, (len(exact.blocks), -1)))
+        attended = self._network.cross_attention and any(one is not None and len(one) for one in tokens)
+        given = [
+            exact.flag.weight.new_zeros(0, exact.context_width) if one is None else one for one in tokens
+        ]
         shape = (0, 2 if guidance else 1, len(exact.blocks), 2 * exact.width)
         return DenoiseProblem(
             weights=self.unpacked,
@@ -135,6 +163,8 @@ class PackedNetwork:
             first_candidates=torch.tensor(first_candidates, dtype=torch.int64),
             guidance=guidance,
             clip=clip,
+            tokens=torch.cat([self._keys_and_values(one) for one in given]) if attended else None,
+            token_counts=torch.tensor([len(one) for one in given]) if attended else None,
         )
 
 
@@ -150,3 +180,7 @@ def parameters_of(module: nn.Module) -> list[Tensor]:
 def _blocks(network: Network) -> list[ResidualBlock]:
     """The blocks with their type, which torch.nn.ModuleList does not carry."""
     return [cast(ResidualBlock, block) for block in network.blocks]
+
+
+def _attentions(network: Network) -> list[CrossAttention]:
+    return [cast(CrossAttention, attention) for attention in network.attention]

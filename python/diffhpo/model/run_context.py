@@ -51,7 +51,10 @@ def embed_context(context: Context, network: Network, transformer: Transformer |
     if len(context.pooled) != 1:
         raise InputError(f"context holds {len(context.pooled)} contexts; give one, or use sample_jobs")
     _given_embedding(context.pooled[0], network)
-    return RunContext(context.pooled[0], context.tokens[0][context.mask[0]])
+    tokens = context.tokens[0][context.mask[0]]
+    if network.cross_attention:
+        _given_embedding(tokens, network)
+    return RunContext(context.pooled[0], tokens)
 
 
 def _given_embedding(embedding: Tensor, network: Network) -> RunContext:
