@@ -144,7 +144,7 @@ def test_wrong_tokens_are_input_errors(make_problem, damage: str) -> None:
         ops.denoise(replace(problem, tokens=tokens, token_counts=counts), packed)
 
 
-def test_other_precisions_and_cuda_refuse_tokens(make_problem) -> None:
+def test_other_precisions_refuse_tokens(make_problem) -> None:
     problem, packed = make_problem(5, 32, 2, (2,))
     problem = with_tokens(problem, (3,))
     isa = ops.native_isas(runnable=True)[-1]
