@@ -131,8 +131,8 @@ def precisions(isa: str) -> list[str]:
 def encode(packed: Tensor, dim: int, width: int, blocks: int, precision: str) -> Tensor:
     """Weights at a lower precision, as the kernels of `packed`'s device read them.
 
-    On the CPU these are the residual blocks alone (csrc/denoise/precision.h), on CUDA all matrices in the order of
-    the tensor cores' fragments (csrc/cuda/fragment_layout.h).
+    On the CPU these are the residual blocks alone (csrc/denoise/precision.h), on CUDA all matrices in the
+    order of the tensor cores' fragments (csrc/cuda/fragment_layout.h).
 
     Args:
         packed: `pack`'s result.
