@@ -33,7 +33,6 @@ TrainingShape checked_shape(const std::vector<int64_t>& sizes) {
   return shape;
 }
 
-
 // Views of what all entries share; they keep the memory alive.
 struct DrawArguments {
   TensorView<int64_t> trials, ranks, thresholds, seeds;

@@ -134,7 +134,7 @@ def test_any_value_in_place_of_another_never_crashes(recorded: dict[str, Call], 
     integers = st.integers(-(2**70), 2**70) | st.sampled_from([-1, 0, 1, 2**31, 2**63 - 1])
     numbers = integers | st.floats(allow_nan=True, allow_infinity=True)
     arguments[key] = data.draw(st.none() | numbers | st.text(max_size=4) | st.lists(integers, max_size=9))
-    if name in ("multiply_add", "train") and isinstance(arguments[key], int) and arguments[key] > 1000:
+    if name in ("multiply_add", "train") and isinstance(arguments[key], int) and arguments[key] > 10:
         return  # as valid, and as long, as it says
     with contextlib.suppress(TypeError, ValueError, RuntimeError, OverflowError, MemoryError, BufferError):
         call(name, arguments)
