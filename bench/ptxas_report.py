@@ -81,7 +81,17 @@ def compile_for(nvcc: str, source: str, architecture: str, folder: str) -> list[
         SystemExit: with what nvcc printed, if it fails.
     """
     target = f"arch=compute_{architecture},code=sm_{architecture}"
-    command = [nvcc, *_FLAGS, f"-I{_CSRC}", "-gencode", target, "-c", str(_CSRC / "cuda" / source), "-o", f"{folder}/kernel.o"]
+    command = [
+        nvcc,
+        *_FLAGS,
+        f"-I{_CSRC}",
+        "-gencode",
+        target,
+        "-c",
+        str(_CSRC / "cuda" / source),
+        "-o",
+        f"{folder}/kernel.o",
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         print(done.stdout + done.stderr, file=sys.stderr)

@@ -33,8 +33,6 @@ TrainingShape checked_shape(const std::vector<int64_t>& sizes) {
   return shape;
 }
 
-int64_t parameter_count(const std::vector<int64_t>& shape) { return TrainingLayout(checked_shape(shape)).size.flat; }
-
 // Views of what all entries share; they keep the memory alive.
 struct DrawArguments {
   TensorView<int64_t> trials, ranks, thresholds, seeds;
@@ -198,7 +196,6 @@ void draw_triples(const py::object& query, const py::object& drawn_x, const py::
 }  // namespace
 
 void bind_training(py::module_& m) {
-  m.def("parameter_count", &parameter_count, py::arg("shape"));
   m.def("train", &train, py::arg("parameters"), py::arg("exp_avg"), py::arg("exp_avg_sq"), py::arg("steps_done"),
         py::arg("losses"), py::arg("gradients").none(true), py::arg("shape"), py::arg("signal"), py::arg("noise"),
         py::arg("features"), py::arg("trials"), py::arg("x"), py::arg("y"), py::arg("ranks"), py::arg("thresholds"),

@@ -42,7 +42,7 @@ class TrainingShape:
 
     @property
     def parameters(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every parameter, in the flat table's order (csrc/training/training_layout.h).
+        """Name and shape of every parameter, in the order of csrc/training/training_layout.h.
 
         Example:
             >>> shape = TrainingShape(3, 16, 1, 8, 4, 1, 2)

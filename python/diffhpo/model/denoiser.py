@@ -97,6 +97,7 @@ class Denoiser:
                 three times as fast on processors that have the instructions (`diffhpo doctor` lists them). On
                 CUDA "bf16" takes the tensor cores, for widths 32, 64, 96, 128 and up to 64 dimensions.
                 docs/numerics.md says how far their samples are from those of fp32.
+                A network with cross-attention runs at "fp32" only.
             first_candidate: number of the first candidate: rows k onwards of a larger draw are drawn alone
                 with first_candidate=k.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -70,11 +71,22 @@ def _given_embedding(embedding: Tensor, network: Network) -> RunContext:
     return RunContext(embedding, None) if embedding.ndim == 1 else RunContext(None, embedding)
 
 
+def float64_tensor(values: Any) -> Tensor:
+    """A tensor, an array (read-only ones too) or nested sequences as a float64 tensor.
+
+    Raises:
+        TypeError, ValueError: if it is not numeric or ragged.
+    """
+    if isinstance(values, Tensor):
+        return values.double()
+    return torch.from_numpy(np.array(values, dtype=np.float64))  # a copy: torch warns of read-only memory
+
+
 def _batch_of_pair(pair: tuple[Any, Any] | list[Any]) -> ContextBatch:
     if len(pair) != 2:
         raise InputError(f"context is a sequence of {len(pair)}; a pair (x (M, d), y (M,)) is needed")
     try:
-        x, y = (torch.as_tensor(part, dtype=torch.float64) for part in pair)
+        x, y = (float64_tensor(part) for part in pair)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"context (x, y) is not numeric: {error}") from error
     if y.ndim == 2 and y.shape[1] == 1:

@@ -14,7 +14,7 @@ from diffhpo.kernels.executors import Executor, choose_executor
 from diffhpo.model.bar_distribution import BarDistribution
 from diffhpo.model.packed_attention import PackedPredictor, PackedTransformer
 from diffhpo.model.predictor import Predictor
-from diffhpo.model.run_context import Context, single_context
+from diffhpo.model.run_context import Context, float64_tensor, single_context
 from diffhpo.model.transformer import ContextBatch, ContextEmbedding, Transformer
 
 
@@ -119,7 +119,7 @@ class Scorer:
 
     def _checked(self, x: Tensor, index: int) -> Tensor:
         try:
-            x = torch.as_tensor(x)
+            x = x if isinstance(x, Tensor) else float64_tensor(x).float()
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"candidates {index} are not numeric: {error}") from error
         if x.ndim != 2 or x.shape[1] != self.predictor.dim:
