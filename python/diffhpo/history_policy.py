@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from threadpoolctl import ThreadpoolController
 
 from diffhpo.errors import InputError
 from diffhpo.history import Array, History, check_pool
@@ -64,16 +66,25 @@ def _digest(history: History, size: int) -> bytes:
     return hashlib.sha256(history.x[:size].tobytes() + history.y[:size].tobytes()).digest()
 
 
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """One torch thread inside: sums are then taken in one order, whatever the caller's setting.
+@functools.cache
+def _blas() -> ThreadpoolController:
+    return (
+        ThreadpoolController()
+    )  # finds numpy's and scipy's libraries, in milliseconds; both are loaded by now
 
-    The networks are too small to gain from more; the reverse loop has its own threads.
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread of torch and of BLAS inside: sums are taken in one order, whatever the caller's settings.
+
+    The matrices are too small to gain from more: with two BLAS threads the Gaussian process of 500 trials
+    took twice as long. The reverse loop has its own threads.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with _blas().limit(limits=1, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(threads)
 
@@ -108,7 +119,7 @@ class HistoryPolicy:
         self.executor = executor
         self._trained: _TrainedModel | None = None
 
-    @_one_torch_thread()
+    @_one_thread()
     def suggest(self, history: History, count: int = 1, *, snap: Snap | None = None) -> Array:
         """The next configurations, as `Policy.suggest`.
 
@@ -142,7 +153,7 @@ class HistoryPolicy:
         candidates = new_rows(np.concatenate([samples, uniform]), history.seen)
         return candidates[ranker.choose(candidates, count)]
 
-    @_one_torch_thread()
+    @_one_thread()
     def choose(self, history: History, pool: Array) -> int:
         """The next of the pending configurations, as `Policy.choose`.
 
