@@ -412,3 +412,26 @@ def test_the_native_functions_refuse_what_is_no_tensor() -> None:
         native.attention_predict(
             torch.empty(3, 51), case.packed.weights, case.tokens, case.candidates(3), *rest
         )
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own deprecations while it traces
+def test_opcheck_and_compile_pass() -> None:
+    case, isa = PredictorCase(n=4), ops.native_isas(runnable=True)[-1]
+    arguments = (
+        case.candidates(3),
+        [3],
+        case.tokens,
+        [5],
+        case.packed.weights,
+        list(case.packed.layout),
+        isa,
+        1,
+    )
+    operator = torch.ops.diffhpo.attention_predict.default
+    torch.library.opcheck(operator, arguments)
+    compiled = torch.compile(lambda *inputs: operator(*inputs) + 1, fullgraph=True, backend="eager")
+    assert torch.equal(compiled(*arguments), operator(*arguments) + 1)
+
+    packed = PackedTransformer(Transformer(3, width=8))
+    encoder = (torch.rand(6, 5), [2, 4], packed.weights, list(packed.layout), isa, 1)
+    torch.library.opcheck(torch.ops.diffhpo.attention_encode.default, encoder)

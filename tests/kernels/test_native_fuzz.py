@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from diffhpo.history import History
-from diffhpo.kernels import ops, training
+from diffhpo.kernels import attention, ops, training
 from diffhpo.model import Denoiser, Network, NoiseSchedule, Predictor, Sampler, Scorer, Trainer, Transformer
 
 ISA = ops.native_isas(runnable=True)[0]
@@ -63,6 +63,8 @@ def recorded() -> dict[str, Call]:
     recorder = _Recorder(ops.native())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ops, "_native", lambda: recorder)
+        attention._encoder_size.cache_clear()
+        attention._predictor_size.cache_clear()
         torch.manual_seed(0)
         network, transformer = Network(3, width=16, context_width=8), Transformer(3, width=8)
         history = History([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6], [0.7, 0.8, 0.9]], [1.0, 3.0, 2.0])

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 
-from diffhpo.errors import InputError
+from diffhpo.errors import DiffHPOError, InputError
 from diffhpo.kernels.ops import native
 
-#: Features of one panel of packed weights (csrc/denoise/network_layout.h).
+#: Features of one panel of packed weights (csrc/panels.h).
 PANEL = 32
 
 
@@ -58,6 +58,78 @@ def predictor_shares_tokens(layout: Sequence[int]) -> bool:
     return shared
 
 
+def _require_cpu(**tensors: Tensor) -> None:
+    for name, tensor in tensors.items():
+        if tensor.device.type != "cpu":
+            raise InputError(f"{name} is on {tensor.device}; the attention kernels take tensors on the CPU")
+
+
+_LIBRARY = torch.library.Library("diffhpo", "FRAGMENT")
+_LIBRARY.define(
+    "attention_encode(Tensor inputs, int[] counts, Tensor packed, int[] layout, str isa, int threads) "
+    "-> (Tensor, Tensor)"
+)
+_LIBRARY.define(
+    "attention_predict(Tensor x, int[] counts, Tensor tokens, int[] token_counts, Tensor packed, "
+    "int[] layout, str isa, int threads) -> Tensor"
+)
+
+
+def _encode(
+    inputs: Tensor, counts: Sequence[int], packed: Tensor, layout: Sequence[int], isa: str, threads: int
+) -> tuple[Tensor, Tensor]:
+    encoder_size(layout)
+    width = layout[1]
+    tokens, pooled = torch.empty(len(inputs) + len(counts), width), torch.empty(len(counts), width)
+    views = [to_dlpack(tensor) for tensor in (tokens, pooled, packed.detach(), inputs.detach().contiguous())]
+    native().attention_encode(*views, counts, layout, isa, threads)
+    return tokens, pooled
+
+
+def _encode_fake(
+    inputs: Tensor, counts: Sequence[int], packed: Tensor, layout: Sequence[int], isa: str, threads: int
+) -> tuple[Tensor, Tensor]:
+    rows = len(inputs) + len(counts)
+    return inputs.new_empty(rows, layout[1]), inputs.new_empty(len(counts), layout[1])
+
+
+def _predict(
+    x: Tensor,
+    counts: Sequence[int],
+    tokens: Tensor,
+    token_counts: Sequence[int],
+    packed: Tensor,
+    layout: Sequence[int],
+    isa: str,
+    threads: int,
+) -> Tensor:
+    predictor_size(layout)
+    logits = torch.empty(len(x), layout[5])
+    inputs = (packed.detach(), tokens.detach().contiguous(), x.detach().contiguous())
+    views = [to_dlpack(tensor) for tensor in (logits, *inputs)]
+    native().attention_predict(*views, token_counts, counts, layout, isa, threads)
+    return logits
+
+
+def _predict_fake(
+    x: Tensor,
+    counts: Sequence[int],
+    tokens: Tensor,
+    token_counts: Sequence[int],
+    packed: Tensor,
+    layout: Sequence[int],
+    isa: str,
+    threads: int,
+) -> Tensor:
+    return x.new_empty(len(x), layout[5])
+
+
+_LIBRARY.impl("attention_encode", _encode, "CPU")
+_LIBRARY.impl("attention_predict", _predict, "CPU")
+torch.library.register_fake("diffhpo::attention_encode", _encode_fake, lib=_LIBRARY)
+torch.library.register_fake("diffhpo::attention_predict", _predict_fake, lib=_LIBRARY)
+
+
 def encode(
     inputs: Tensor,
     counts: Sequence[int],
@@ -85,16 +157,18 @@ def encode(
         BackendError: if the native module is missing.
         InputError: if a shape, dtype or value does not fit.
     """
-    module = native()
+    native()
+    _require_cpu(inputs=inputs, packed=packed)
     try:
-        encoder_size(layout)
-        width = layout[1]
-        tokens, pooled = torch.empty(len(inputs) + len(counts), width), torch.empty(len(counts), width)
-        views = [
-            to_dlpack(tensor) for tensor in (tokens, pooled, packed.detach(), inputs.detach().contiguous())
-        ]
-        module.attention_encode(*views, counts, layout, isa, threads)
-    except (TypeError, ValueError, BufferError) as error:
+        tokens, pooled = torch.ops.diffhpo.attention_encode(inputs, counts, packed, layout, isa, threads)
+    except DiffHPOError:
+        raise
+    except (
+        TypeError,
+        ValueError,
+        BufferError,
+        RuntimeError,
+    ) as error:  # RuntimeError: not the operator's schema
         raise InputError(f"the encoder refused its input: {error}") from error
     return tokens, pooled
 
@@ -129,13 +203,19 @@ def predict(
         BackendError: if the native module is missing.
         InputError: if a shape, dtype or value does not fit.
     """
-    module = native()
+    native()
+    _require_cpu(x=x, tokens=tokens, packed=packed)
     try:
-        predictor_size(layout)
-        logits = torch.empty(len(x), layout[5])
-        inputs = (packed.detach(), tokens.detach().contiguous(), x.detach().contiguous())
-        views = [to_dlpack(tensor) for tensor in (logits, *inputs)]
-        module.attention_predict(*views, token_counts, counts, layout, isa, threads)
-    except (TypeError, ValueError, BufferError) as error:
+        logits: Tensor = torch.ops.diffhpo.attention_predict(
+            x, counts, tokens, token_counts, packed, layout, isa, threads
+        )
+    except DiffHPOError:
+        raise
+    except (
+        TypeError,
+        ValueError,
+        BufferError,
+        RuntimeError,
+    ) as error:  # RuntimeError: not the operator's schema
         raise InputError(f"the predictor refused its input: {error}") from error
     return logits
