@@ -40,7 +40,7 @@ class InputTransform:
         #: (batch, dim) float32: how many values a column takes; 0 for continuous ones.
         self.levels = torch.where(self.kinds == STEPPED, steps, torch.zeros_like(steps))
         self.levels = torch.where(self.kinds == CATEGORICAL, categories.to(torch.float32), self.levels)
-        self._mixed = mixed
+        self.mixed = mixed
         self._gaps = (self.levels - 1).clamp_min(1.0).unsqueeze(1)
         self._discrete = (self.levels > 0).unsqueeze(1)
         self._categorical = (self.kinds == CATEGORICAL).unsqueeze(1)
@@ -57,13 +57,13 @@ class InputTransform:
     def snap(self, x: Tensor) -> Tensor:
         """(B, N, dim) any numbers -> the nearest configurations: in [0, 1], discrete columns on levels."""
         x = x.clamp(0.0, 1.0)
-        if not self._mixed:
+        if not self.mixed:
             return x
         return torch.where(self._discrete, (x * self._gaps).round() / self._gaps, x)
 
     def __call__(self, x: Tensor) -> Tensor:
         """(B, N, dim) configurations -> (B, N, active) what the function reads, in [0, 1]."""
-        if self._mixed:
+        if self.mixed:
             level = (x * self._gaps).round().to(torch.int64).clamp_max_(MAX_CATEGORIES - 1)
             values = self._category_values.gather(2, level.transpose(1, 2)).transpose(1, 2)
             x = torch.where(self._categorical, values, x)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -13,8 +13,9 @@ from torch.nn.functional import pad
 from diffhpo.errors import InputError
 from diffhpo.prior.families import FAMILIES, WEIGHTS
 from diffhpo.prior.input_transform import InputTransform
-from diffhpo.prior.output_transform import observe, transform
+from diffhpo.prior.output_transform import OutputTransform, observe
 from diffhpo.prior.search import search
+from diffhpo.prior.synthetic_tasks import SyntheticTasks
 from diffhpo.prior.task_batch import PADDING, TaskBatch
 
 #: Functions that share a family and a dimension, so that one call computes them all.
@@ -83,6 +84,10 @@ class PriorSampler:
         Raises:
             InputError: `index` below 0, `size` or `points` below 1.
         """
+        return _joined([batch for _, batch in self.groups(index, size, points)])
+
+    def groups(self, index: int, size: int, points: int = 512) -> Iterator[tuple[SyntheticTasks, TaskBatch]]:
+        """The groups that `batch` joins, each with its functions, which may be evaluated elsewhere."""
         for name, given, least in (("index", index, 0), ("size", size, 1), ("points", points, 1)):
             if given < least:
                 raise InputError(f"{name} is {given}; {least} or more is accepted")
@@ -90,13 +95,13 @@ class PriorSampler:
         chooser = np.random.default_rng(seeds)
         generator = Generator(device=self.device)
         generator.manual_seed(int(seeds.generate_state(1, np.uint64)[0] >> np.uint64(1)))
-        counts = [min(GROUP, size - start) for start in range(0, size, GROUP)]
         with torch.no_grad():
-            return _joined([self._group(chooser, generator, count, points) for count in counts])
+            for start in range(0, size, GROUP):
+                yield self._group(chooser, generator, min(GROUP, size - start), points)
 
     def _group(
         self, chooser: np.random.Generator, generator: Generator, count: int, points: int
-    ) -> TaskBatch:
+    ) -> tuple[SyntheticTasks, TaskBatch]:
         name = self._names[chooser.choice(len(self._names), p=self._shares)]
         dim = int(chooser.choice(self.max_dim, p=self._dim_chances)) + 1
         mixed = bool(chooser.random() > _CONTINUOUS_SHARE)
@@ -104,8 +109,10 @@ class PriorSampler:
         inputs = InputTransform(generator, count, dim, active, mixed=mixed)
         function = FAMILIES[name].draw(generator, count, active)
         x, raw, best_x, best_raw = search(generator, inputs, lambda x: function(inputs(x)), points)
-        value = transform(generator, torch.cat([raw, best_raw.unsqueeze(1)], dim=1))
-        return TaskBatch(
+        raw = torch.cat([raw, best_raw.unsqueeze(1)], dim=1)
+        outputs = OutputTransform(generator, raw)
+        value = outputs(raw)
+        batch = TaskBatch(
             x=x,
             y=observe(generator, value[:, :-1]),
             value=value[:, :-1],
@@ -116,6 +123,7 @@ class PriorSampler:
             best_value=value.amax(1),
             origins=(name,) * count,
         )
+        return SyntheticTasks(name, inputs, function, outputs), batch
 
 
 def _joined(groups: list[TaskBatch]) -> TaskBatch:
