@@ -21,10 +21,15 @@ class InputTransform:
     independently, so that their order means nothing. A random choice of `active` columns is used.
 
     Args:
+        active: 1 to dim.
         mixed: whether columns may be stepped or categorical.
+        stairs: read each variable at so many values only, cut at random places of its own, as an
+            ensemble of trees fitted to a table does; 0 for no stairs.
     """
 
-    def __init__(self, generator: Generator, batch: int, dim: int, active: int, *, mixed: bool) -> None:
+    def __init__(
+        self, generator: Generator, batch: int, dim: int, active: int, *, mixed: bool, stairs: int = 0
+    ) -> None:
         device = generator.device
         shape = (batch, dim)
         draw = uniform(generator, *shape)
@@ -53,6 +58,11 @@ class InputTransform:
         self._a = a.gather(1, self._columns).unsqueeze(1)
         self._b = b.gather(1, self._columns).unsqueeze(1)
         self._flip = flip.gather(1, self._columns).unsqueeze(1)
+        cuts = uniform(generator, batch, active, max(stairs - 1, 0)).sort(2).values
+        edges = torch.cat([cuts.new_zeros(batch, active, 1), cuts], 2)
+        ends = torch.cat([cuts, cuts.new_ones(batch, active, 1)], 2)
+        self._cuts, self._middles = cuts, (edges + ends) / 2
+        self._stairs = stairs > 0
 
     def snap(self, x: Tensor) -> Tensor:
         """(B, N, dim) any numbers -> the nearest configurations: in [0, 1], discrete columns on levels."""
@@ -68,5 +78,8 @@ class InputTransform:
             values = self._category_values.gather(2, level.transpose(1, 2)).transpose(1, 2)
             x = torch.where(self._categorical, values, x)
         x = x.gather(2, self._columns.unsqueeze(1).expand(-1, x.shape[1], -1))
+        if self._stairs:
+            columns = x.transpose(1, 2).contiguous()
+            x = self._middles.gather(2, torch.searchsorted(self._cuts, columns)).transpose(1, 2)
         warped = 1 - (1 - x**self._a).clamp_min_(0.0) ** self._b
         return torch.where(self._flip, 1 - warped, warped)

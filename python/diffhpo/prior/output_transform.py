@@ -9,13 +9,13 @@ from torch import Generator, Tensor
 from diffhpo.prior.random_draws import bernoulli, log_uniform, normal, uniform
 
 #: Shares of the transforms, in the order of `OutputTransform._forms`.
-_SHARES = (0.40, 0.15, 0.20, 0.10, 0.15)
+_SHARES = (0.40, 0.15, 0.25, 0.08, 0.12)
 
 
 class OutputTransform:
     """Brings each of B functions to a shape, scale and offset of its own; never decreasing.
 
-    With u = (value - worst) / (best - worst), cut to [0, 1]: u; u^p, p in [1/4, 4]; 1 - exp(-k u), which
+    With u = (value - worst) / (best - worst), cut to [0, 1]: u; u^p, p in [1/5, 3]; 1 - exp(-k u), which
     compresses the top as an error rate near its floor does; -log(eps + 1 - u), which stretches it; a
     sigmoid. Then a quarter of the functions is clipped from below (chance level, crashed runs) and a
     tenth rounded to 10 to 200 levels (accuracy on a small test set).
@@ -31,10 +31,10 @@ class OutputTransform:
         self._kind = torch.bucketize(
             uniform(generator, B, 1), torch.tensor(_SHARES, device=values.device).cumsum(0)[:-1]
         )
-        self._power = log_uniform(generator, B, 1, low=0.25, high=4.0)
-        self._rate = log_uniform(generator, B, 1, low=1.0, high=8.0)
+        self._power = log_uniform(generator, B, 1, low=0.2, high=3.0)
+        self._rate = log_uniform(generator, B, 1, low=1.0, high=12.0)
         self._floor = log_uniform(generator, B, 1, low=1e-3, high=0.3)
-        self._middle = uniform(generator, B, 1, low=0.2, high=1.0)
+        self._middle = uniform(generator, B, 1, low=0.1, high=0.9)
         levels = log_uniform(generator, B, 1, low=10.0, high=200.0).floor()
         # 2^20 levels: as good as none in float32.
         self._levels = torch.where(bernoulli(generator, B, 1, probability=0.1), levels, 2.0**20)
@@ -54,7 +54,7 @@ class OutputTransform:
             u**self._power,
             1 - torch.exp(-self._rate * u),
             -torch.log(self._floor + 1 - u),
-            torch.sigmoid(2 * self._rate * (u - self._middle)),
+            torch.sigmoid(1.5 * self._rate * (u - self._middle)),
         ]
 
     def _chosen(self, u: Tensor) -> Tensor:

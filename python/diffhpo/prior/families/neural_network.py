@@ -39,7 +39,7 @@ class NeuralNetworks:
 
     def draw(self, generator: Generator, batch: int, dim: int) -> FunctionBatch:
         W = self.width
-        importance = torch.exp(normal(generator, batch, dim, 1))
+        importance = torch.exp(0.8 * normal(generator, batch, dim, 1))
         importance /= importance.square().mean(1, keepdim=True).sqrt_()
         scale = log_uniform(generator, batch, 1, 1, low=1.0, high=10.0)
         first = normal(generator, batch, dim, W) * importance * scale / dim**0.5
