@@ -23,7 +23,8 @@ GROUP = 8
 #: (smallest, largest, probability) of the dimension.
 _DIMENSIONS = ((1, 3, 0.20), (4, 8, 0.45), (9, 16, 0.25), (17, 32, 0.10))
 #: Shares of the groups with continuous columns only, and with every column in use.
-_CONTINUOUS_SHARE, _ALL_ACTIVE_SHARE = 0.5, 0.6
+_CONTINUOUS_SHARE, _ALL_ACTIVE_SHARE = 0.5, 0.7
+_WARPED_SHARE = 0.8
 #: Share of the groups that read their columns in stairs, and the range of the number of stairs.
 _STAIRS_SHARE, _STAIRS = 0.25, (3, 60)
 LARGEST_DIM = 32
@@ -108,10 +109,10 @@ class PriorSampler:
         dim = int(chooser.choice(self.max_dim, p=self._dim_chances)) + 1
         mixed = bool(chooser.random() > _CONTINUOUS_SHARE)
         active = dim if chooser.random() < _ALL_ACTIVE_SHARE else int(chooser.integers(1, dim + 1))
-        stairs = 0
+        warped, stairs = bool(chooser.random() < _WARPED_SHARE), 0
         if chooser.random() < _STAIRS_SHARE:
             stairs = round(float(np.exp(chooser.uniform(*np.log(_STAIRS)))))
-        inputs = InputTransform(generator, count, dim, active, mixed=mixed, stairs=stairs)
+        inputs = InputTransform(generator, count, dim, active, mixed=mixed, warped=warped, stairs=stairs)
         function = FAMILIES[name].draw(generator, count, active)
         x, raw, best_x, best_raw = search(generator, inputs, lambda x: function(inputs(x)), points)
         raw = torch.cat([raw, best_raw.unsqueeze(1)], dim=1)
