@@ -18,16 +18,19 @@ from diffhpo.prior.search import search
 from diffhpo.prior.synthetic_tasks import SyntheticTasks
 from diffhpo.prior.task_batch import PADDING, TaskBatch
 
-#: Functions that share a family and a dimension, so that one call computes them all.
-GROUP = 8
 #: (smallest, largest, probability) of the dimension.
 _DIMENSIONS = ((1, 3, 0.20), (4, 8, 0.45), (9, 16, 0.25), (17, 32, 0.10))
 #: Shares of the groups with continuous columns only, and with every column in use.
-_CONTINUOUS_SHARE, _ALL_ACTIVE_SHARE = 0.5, 0.7
+_CONTINUOUS_SHARE, _ALL_ACTIVE_SHARE = 0.6, 0.7
 _WARPED_SHARE = 0.8
 #: Share of the groups that read their columns in stairs, and the range of the number of stairs.
-_STAIRS_SHARE, _STAIRS = 0.25, (3, 60)
+_STAIRS_SHARE, _STAIRS = 0.25, (6, 100)
 LARGEST_DIM = 32
+
+
+def _at_least(name: str, given: int, least: int) -> None:
+    if given < least:
+        raise InputError(f"{name} is {given}; {least} or more is accepted")
 
 
 class PriorSampler:
@@ -41,9 +44,12 @@ class PriorSampler:
         families: name -> weight; None for the built-in mixture (`diffhpo.prior.WEIGHTS`).
         max_dim: largest dimension drawn, 1 to 32.
         device: where the tensors are made.
+        group: how many functions share a family and a dimension, so that one call computes them all. 8
+            suits one core; a GPU wants more. Another group size is another stream of tasks.
 
     Raises:
-        InputError: unknown family, weights that are negative or sum to 0, `max_dim` out of range.
+        InputError: unknown family, weights that are negative or sum to 0, `seed`, `max_dim` or `group`
+            out of range.
 
     Example:
         >>> sampler = PriorSampler(seed=0, max_dim=6)
@@ -59,6 +65,7 @@ class PriorSampler:
         families: Mapping[str, float] | None = None,
         max_dim: int = LARGEST_DIM,
         device: torch.device | str = "cpu",
+        group: int = 8,
     ) -> None:
         weights = dict(WEIGHTS if families is None else families)
         unknown = sorted(set(weights) - set(FAMILIES))
@@ -68,8 +75,9 @@ class PriorSampler:
             raise InputError(f"families has weights {weights}; each must be >= 0 and one > 0")
         if not 1 <= max_dim <= LARGEST_DIM:
             raise InputError(f"max_dim is {max_dim}; 1 to {LARGEST_DIM} is accepted")
-        if seed < 0:
-            raise InputError(f"seed is {seed}; 0 or more is accepted")
+        _at_least("seed", seed, 0)
+        _at_least("group", group, 1)
+        self.group = group
         self.seed = seed
         self.max_dim = max_dim
         self.device = torch.device(device)
@@ -82,7 +90,7 @@ class PriorSampler:
         self._dim_chances = chances / chances.sum()
 
     def batch(self, index: int, size: int, points: int = 512) -> TaskBatch:
-        """Batch number `index`: `size` functions at `points` points each, in groups of 8 of one family.
+        """Batch number `index`: `size` functions at `points` points each, in groups of one family.
 
         Raises:
             InputError: `index` below 0, `size` or `points` below 1.
@@ -91,17 +99,17 @@ class PriorSampler:
 
     def groups(self, index: int, size: int, points: int = 512) -> Iterator[tuple[SyntheticTasks, TaskBatch]]:
         """The groups that `batch` joins, each with its functions, which may be evaluated elsewhere."""
-        for name, given, least in (("index", index, 0), ("size", size, 1), ("points", points, 1)):
-            if given < least:
-                raise InputError(f"{name} is {given}; {least} or more is accepted")
+        _at_least("index", index, 0)
+        _at_least("size", size, 1)
+        _at_least("points", points, 1)
         seeds = np.random.SeedSequence((self.seed, index, size, points))
         chooser = np.random.default_rng(seeds)
         generator = Generator(device=self.device)
         generator.manual_seed(int(seeds.generate_state(1, np.uint64)[0] >> np.uint64(1)))
-        with torch.no_grad():
-            for start in range(0, size, GROUP):
-                yield self._group(chooser, generator, min(GROUP, size - start), points)
+        for start in range(0, size, self.group):
+            yield self._group(chooser, generator, min(self.group, size - start), points)
 
+    @torch.no_grad()
     def _group(
         self, chooser: np.random.Generator, generator: Generator, count: int, points: int
     ) -> tuple[SyntheticTasks, TaskBatch]:

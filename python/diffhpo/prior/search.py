@@ -16,6 +16,8 @@ from diffhpo.prior.task_batch import CATEGORICAL
 
 #: Share of the points that is uniform over the space, rounds of search after them.
 UNIFORM_SHARE, ROUNDS = 0.4, 6
+#: At least so many uniform evaluations; those beyond the share serve `best_x` alone.
+UNIFORM_LEAST = 256
 #: Further rounds around the best point, and their points, that serve `best_x` alone.
 REFINEMENTS, REFINEMENT_POINTS = 8, 48
 #: The best points that have children.
@@ -79,9 +81,9 @@ def search(
     """
     B, d = inputs.kinds.shape
     at_random = max(1, round(UNIFORM_SHARE * points))
-    x = inputs.snap(uniform(generator, B, at_random, d))
+    x = inputs.snap(uniform(generator, B, max(at_random, UNIFORM_LEAST), d))
     value = function(x)
-    found, values = [x], [value]
+    found, values = [x[:, :at_random]], [value[:, :at_random]]
     elites = Elites.of(x, value, PARENTS)
     bounds = [at_random + (points - at_random) * r // ROUNDS for r in range(ROUNDS + 1)]
     sizes = [stop - start for start, stop in pairwise(bounds)]
