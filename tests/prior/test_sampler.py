@@ -107,6 +107,21 @@ def test_the_best_configuration_has_the_best_value(groups):
     assert wrong <= 0.02 * 96
 
 
+def test_the_best_is_refined_beyond_the_points():
+    sampler = PriorSampler(seed=3, families={"gaussian-process": 1.0})
+    pairs = sampler.groups(0, size=96, points=128)
+    better = torch.cat(
+        [tasks.function(tasks.inputs(batch.best_x.unsqueeze(1))).squeeze(1) for tasks, batch in pairs]
+    )
+    known = torch.cat(
+        [
+            tasks.function(tasks.inputs(batch.x)).amax(1)
+            for tasks, batch in sampler.groups(0, size=96, points=128)
+        ]
+    )
+    assert (better > known + 1e-4).float().mean() > 0.4
+
+
 def test_the_best_is_hard_to_beat_at_random(groups):
     generator = torch.Generator().manual_seed(0)
     beaten, count = 0, 0
