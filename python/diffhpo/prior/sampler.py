@@ -15,7 +15,7 @@ from diffhpo.prior.families import FAMILIES, WEIGHTS
 from diffhpo.prior.input_transform import InputTransform
 from diffhpo.prior.output_transform import OutputTransform, observe
 from diffhpo.prior.search import search
-from diffhpo.prior.synthetic_tasks import SyntheticTasks
+from diffhpo.prior.task_functions import TaskFunctions
 from diffhpo.prior.task_batch import PADDING, TaskBatch
 
 #: (smallest, largest, probability) of the dimension.
@@ -97,7 +97,7 @@ class PriorSampler:
         """
         return _joined([batch for _, batch in self.groups(index, size, points)])
 
-    def groups(self, index: int, size: int, points: int = 512) -> Iterator[tuple[SyntheticTasks, TaskBatch]]:
+    def groups(self, index: int, size: int, points: int = 512) -> Iterator[tuple[TaskFunctions, TaskBatch]]:
         """The groups that `batch` joins, each with its functions, which may be evaluated elsewhere."""
         _at_least("index", index, 0)
         _at_least("size", size, 1)
@@ -112,7 +112,7 @@ class PriorSampler:
     @torch.no_grad()
     def _group(
         self, chooser: np.random.Generator, generator: Generator, count: int, points: int
-    ) -> tuple[SyntheticTasks, TaskBatch]:
+    ) -> tuple[TaskFunctions, TaskBatch]:
         name = self._names[chooser.choice(len(self._names), p=self._shares)]
         dim = int(chooser.choice(self.max_dim, p=self._dim_chances)) + 1
         mixed = bool(chooser.random() > _CONTINUOUS_SHARE)
@@ -137,7 +137,7 @@ class PriorSampler:
             best_value=value.amax(1),
             origins=(name,) * count,
         )
-        return SyntheticTasks(name, inputs, function, outputs), batch
+        return TaskFunctions(name, inputs, function, outputs), batch
 
 
 def _joined(groups: list[TaskBatch]) -> TaskBatch:

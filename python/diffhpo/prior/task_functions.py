@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A group of synthetic tasks that share a family and a dimension, as functions to evaluate."""
+"""The functions behind a group of synthetic tasks that share a family and a dimension."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from diffhpo.prior.output_transform import OutputTransform
 
 
 @dataclass(frozen=True)
-class SyntheticTasks:
+class TaskFunctions:
     """B tasks of d columns: value = outputs(function(inputs(x))), larger is better."""
 
     family: str
