@@ -103,12 +103,13 @@ class PriorSampler:
         active = dim if chooser.random() < _ALL_ACTIVE_SHARE else int(chooser.integers(1, dim + 1))
         inputs = InputTransform(generator, count, dim, active, mixed=mixed)
         function = FAMILIES[name].draw(generator, count, active)
-        x, raw, best_x, best_raw = search(generator, inputs, lambda x: function(inputs(x)), points)
+        x, raw, broad, best_x, best_raw = search(generator, inputs, lambda x: function(inputs(x)), points)
         value = transform(generator, torch.cat([raw, best_raw.unsqueeze(1)], dim=1))
         return TaskBatch(
             x=x,
             y=observe(generator, value[:, :-1]),
             value=value[:, :-1],
+            broad=broad,
             dims=torch.full((count,), dim, device=self.device),
             kinds=inputs.kinds,
             roles=torch.zeros_like(inputs.kinds),
@@ -129,6 +130,7 @@ def _joined(groups: list[TaskBatch]) -> TaskBatch:
         x=columns([g.x for g in groups], 0),
         y=torch.cat([g.y for g in groups]),
         value=torch.cat([g.value for g in groups]),
+        broad=torch.cat([g.broad for g in groups]),
         dims=torch.cat([g.dims for g in groups]),
         kinds=columns([g.kinds for g in groups], PADDING),
         roles=columns([g.roles for g in groups], 0),

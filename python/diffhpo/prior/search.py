@@ -49,8 +49,8 @@ def _children(
 
 def search(
     generator: Generator, inputs: InputTransform, function: Callable[[Tensor], Tensor], points: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """x (B, points, d) in random order, its values, the best configuration (B, d) found and its value.
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """x (B, points, d) in random order, its values, which points are uniform, the best configuration (B, d) found and its value.
 
     The best may lie outside the points: further evaluations refine it.
     """
@@ -74,4 +74,4 @@ def search(
     best_x = x.gather(1, best.view(B, 1, 1).expand(-1, -1, d)).squeeze(1)
     order = uniform(generator, B, points).argsort(1)
     shuffled = x.gather(1, order.unsqueeze(2).expand(-1, -1, d))
-    return shuffled, value.gather(1, order), best_x, best_value
+    return shuffled, value.gather(1, order), order < at_random, best_x, best_value

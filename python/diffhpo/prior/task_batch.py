@@ -8,8 +8,9 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-#: Values of `TaskBatch.kinds`.
-CONTINUOUS, STEPPED, CATEGORICAL, PADDING = 0, 1, 2, 3
+from diffhpo.model.universal.dimensions import CATEGORICAL, CONTINUOUS, PADDING, STEPPED
+
+__all__ = ["CATEGORICAL", "CONTINUOUS", "PADDING", "STEPPED", "TaskBatch"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class TaskBatch:
     """(B, N) float32 observed values, larger is better, noise included."""
     value: Tensor
     """(B, N) float32 values without noise."""
+    broad: Tensor
+    """(B, N) bool: true for points drawn uniformly, false for those that a search added."""
     dims: Tensor
     """(B,) int64, 1 to 32: how many columns are used."""
     kinds: Tensor
@@ -38,6 +41,23 @@ class TaskBatch:
 
     def __len__(self) -> int:
         return len(self.origins)
+
+    def rows(self, index: Tensor | slice) -> TaskBatch:
+        """Some of the functions, cut to their largest dimension."""
+        chosen = torch.arange(len(self))[index].tolist()
+        dim = int(self.dims[index].max())
+        return TaskBatch(
+            x=self.x[index, :, :dim],
+            y=self.y[index],
+            value=self.value[index],
+            broad=self.broad[index],
+            dims=self.dims[index],
+            kinds=self.kinds[index, :dim],
+            roles=self.roles[index, :dim],
+            best_x=self.best_x[index, :dim],
+            best_value=self.best_value[index],
+            origins=tuple(self.origins[row] for row in chosen),
+        )
 
     def to(self, device: torch.device | str) -> TaskBatch:
         """The same batch with every tensor on `device`."""

@@ -11,8 +11,11 @@ from torch import Tensor
 
 _LOG_2PI = math.log(2 * math.pi)
 
-#: Added to the diagonal: what float32 needs to factorise a hundred trials of a smooth kernel.
-_JITTER = 3e-4
+#: Added to the diagonal, in units of the amplitude: equal trials are not told apart by less.
+_JITTER = 1e-4
+
+#: By which the jitter grows where a covariance still cannot be factorised, and how often.
+_GROWTH, _ATTEMPTS = 10.0, 4
 
 
 def matern52(r2: Tensor) -> Tensor:
@@ -33,7 +36,11 @@ def squared_exponential(r2: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class GaussianProcesses:
-    """K processes for each of B contexts, conditioned on their trials."""
+    """K processes for each of B contexts, conditioned on their trials; all in float64.
+
+    Squared distances of near trials are differences of large numbers, and a hundred trials of a smooth kernel
+    leave float32 no digit to factorise.
+    """
 
     kernels: tuple[str, ...]
     points: Tensor
@@ -71,11 +78,12 @@ class GaussianProcesses:
             noise: (B, K)
             mask: (B, n) true where a trial exists.
         """
+        points, residuals, amplitude, noise = (part.double() for part in (points, residuals, amplitude, noise))
         both = mask.unsqueeze(1).unsqueeze(-1) & mask.unsqueeze(1).unsqueeze(-2)
         covariance = _kernel(kernels, points, points) * amplitude[..., None, None] * both
         diagonal = torch.where(mask.unsqueeze(1), (noise + _JITTER * amplitude).unsqueeze(-1), 1.0)
         covariance = covariance + torch.diag_embed(diagonal)
-        factor = torch.linalg.cholesky(covariance)
+        factor = _cholesky(covariance, _JITTER * amplitude)
         residuals = residuals * mask.unsqueeze(1)
         whitened = torch.linalg.solve_triangular(factor, residuals.unsqueeze(-1), upper=False)
         weights = torch.linalg.solve_triangular(factor.mT, whitened, upper=True).squeeze(-1)
@@ -85,24 +93,39 @@ class GaussianProcesses:
         return cls(kernels, points, amplitude, factor, weights, noise, evidence, mask)
 
     def posterior(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean of the residual and variance of the noise-free value at (B, K, N, P), each (B, K, N)."""
+        """Mean of the residual and variance of the noise-free value at (B, K, N, P), each (B, K, N), float32."""
         cross = self.cross_covariance(points)
         mean = (cross @ self.weights.unsqueeze(-1)).squeeze(-1)
         explained = torch.linalg.solve_triangular(self.factor, cross.mT, upper=False)
         variance = self.amplitude.unsqueeze(-1) - (explained**2).sum(-2)
-        return mean, torch.maximum(variance, 1e-6 * self.amplitude.unsqueeze(-1))
+        variance = torch.maximum(variance, 1e-6 * self.amplitude.unsqueeze(-1))
+        return mean.float(), variance.float()
 
     def joint_covariance(self, points: Tensor) -> Tensor:
         """(B, K, N, N) posterior covariance of the noise-free values at (B, K, N, P)."""
+        points = points.double()
         prior = _kernel(self.kernels, points, points) * self.amplitude[..., None, None]
         cross = self.cross_covariance(points)
         explained = torch.linalg.solve_triangular(self.factor, cross.mT, upper=False)
-        return prior - explained.mT @ explained
+        return (prior - explained.mT @ explained).float()
 
     def cross_covariance(self, points: Tensor) -> Tensor:
         """(B, K, N, n) prior covariance of points and trials."""
-        prior = _kernel(self.kernels, points, self.points) * self.amplitude[..., None, None]
+        prior = _kernel(self.kernels, points.double(), self.points) * self.amplitude[..., None, None]
         return prior * self.mask[:, None, None]
+
+
+def _cholesky(covariance: Tensor, jitter: Tensor) -> Tensor:
+    """The lower factor of (B, K, n, n); where there is none, of the matrix with more on its diagonal."""
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    for _ in range(_ATTEMPTS):
+        if not bool(failed.any()):
+            return factor
+        jitter = _GROWTH * jitter
+        added = torch.where(failed > 0, jitter, torch.zeros_like(jitter))[..., None, None]
+        covariance = covariance + added * torch.eye(covariance.shape[-1], device=covariance.device)
+        factor, failed = torch.linalg.cholesky_ex(covariance)
+    return torch.linalg.cholesky(covariance)
 
 
 _KERNELS = {"matern52": matern52, "matern12": matern12, "squared_exponential": squared_exponential}

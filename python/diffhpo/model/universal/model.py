@@ -23,7 +23,7 @@ class UniversalModel(nn.Module):
         heads: attention heads.
 
     Raises:
-        InputError: if a size is not positive or `width` is not a multiple of `heads`.
+        InputError: if a size is not positive or `width` is not a multiple of 2 `heads`.
 
     Example:
         >>> sum(p.numel() for p in UniversalModel(width=32).parameters()) < 200_000
@@ -34,10 +34,10 @@ class UniversalModel(nn.Module):
         self, *, width: int = 64, layers: int = 3, predictor_layers: int = 2, blocks: int = 3, heads: int = 4
     ) -> None:
         super().__init__()
-        if min(width, layers, predictor_layers, blocks, heads) < 1 or width % heads:
+        if min(width, layers, predictor_layers, blocks, heads) < 1 or width % (2 * heads):
             raise InputError(
                 f"width={width}, layers={layers}, predictor_layers={predictor_layers}, blocks={blocks}, "
-                f"heads={heads}: sizes must be positive and width a multiple of heads"
+                f"heads={heads}: sizes must be positive and width a multiple of 2 heads"
             )
         self.config = {
             "width": width,

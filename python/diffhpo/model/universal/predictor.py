@@ -102,7 +102,7 @@ class UniversalPredictor(nn.Module):
         processes = GaussianProcesses.condition(
             KERNELS, points, embedding.z.unsqueeze(1) - mean, amplitude, noise, context.mask
         )
-        log_prior = log_prior + self.evidence_weight.exp() * processes.evidence
+        log_prior = log_prior + self.evidence_weight.exp() * processes.evidence.float()
         return ConditionedPredictor(
             embedding, processes, given.inverse_lengthscale, warp, constant, log_prior.log_softmax(-1)
         )
@@ -120,7 +120,7 @@ class UniversalPredictor(nn.Module):
         points, mean, coordinates = self._points(conditioned, x, None)
         residual, variance = conditioned.processes.posterior(points)
         mean = mean + residual
-        deviation = (variance + conditioned.processes.noise.unsqueeze(-1)).sqrt()
+        deviation = (variance + conditioned.processes.noise.float().unsqueeze(-1)).sqrt()
         mean, deviation = mean.transpose(1, 2), deviation.transpose(1, 2)
         log_weights = conditioned.log_prior.unsqueeze(1).expand_as(mean)
         best = embedding.best[:, None, None]
@@ -139,7 +139,7 @@ class UniversalPredictor(nn.Module):
     def joint_covariance(self, conditioned: ConditionedPredictor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior covariance (B, K, N, N) of the noise-free values of (B, N, D), and noise (B, K)."""
         points = self._points(conditioned, x, None)[0]
-        return conditioned.processes.joint_covariance(points), conditioned.processes.noise
+        return conditioned.processes.joint_covariance(points), conditioned.processes.noise.float()
 
     def _points(
         self, conditioned: ConditionedPredictor, x: Tensor, emphasis: Tensor | None
@@ -153,7 +153,7 @@ class UniversalPredictor(nn.Module):
         warped = 1 - (1 - inside**a) ** b
         coordinates = self.coordinates(x, embedding.codes, dimensions)
         hidden = self.hidden(coordinates + self.hidden_shift(embedding.pooled).unsqueeze(1))
-        features = self.features(hidden)
+        features = self.features(hidden).tanh()
         if emphasis is None:
             emphasis = self.per_context(embedding.pooled)[:, -_FEATURES:]
         features = features * (emphasis - 1.0).clamp(-4, 3).exp().unsqueeze(1)

@@ -94,7 +94,7 @@ class UniversalTransformer(nn.Module):
     dimensions alone, so neither order matters.
 
     Args:
-        width: of codes and tokens, a multiple of `heads`.
+        width: of codes and tokens, a multiple of twice `heads`.
         layers: self-attention layers over trials.
         heads: attention heads.
 
@@ -113,10 +113,13 @@ class UniversalTransformer(nn.Module):
         self.kind = nn.Embedding(KINDS, width)
         self.role = nn.Embedding(ROLES, width)
         self.name = nn.Embedding(MAX_DIM, width)
-        self.cell = nn.Linear(BASIS + _VALUE_FEATURES, width)
-        self.cell_output = nn.Linear(width, width)
-        self.cell_score = nn.Linear(width, heads)
-        self.first_code = nn.Sequential(nn.Linear(3 * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
+        # There are n d cells: they are half as wide as all else.
+        cell = width // 2
+        self.cell = nn.Linear(BASIS + _VALUE_FEATURES, cell)
+        self.cell_tag = nn.Linear(width, cell, bias=False)
+        self.cell_output = nn.Linear(cell, cell)
+        self.cell_score = nn.Linear(cell, heads)
+        self.first_code = nn.Sequential(nn.Linear(2 * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
         self.first_mix = nn.Sequential(nn.Linear(2 * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
         self.coordinates = CoordinateEmbedding(width)
         self.value = nn.Linear(_VALUE_FEATURES, width)
@@ -158,7 +161,7 @@ class UniversalTransformer(nn.Module):
 
         grid = basis(x)
         cells = torch.cat([grid, values.unsqueeze(2).expand(*grid.shape[:3], -1)], dim=-1)
-        cells = self.cell_output(nn.functional.silu(self.cell(cells) + tags.unsqueeze(1)))
+        cells = self.cell_output(nn.functional.silu(self.cell(cells) + self.cell_tag(tags).unsqueeze(1)))
         cell_mask = mask.unsqueeze(2).expand(cells.shape[:3])
         attention = masked_softmax(self.cell_score(cells), cell_mask, dim=1)
         heads = cells.unflatten(-1, (self.heads, -1))
