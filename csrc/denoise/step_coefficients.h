@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The coefficients of a reverse step in fp32.
+// The coefficients of a reverse step in float32, for host and device.
 #pragma once
 
 #include "host_device.h"
