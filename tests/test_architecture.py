@@ -10,7 +10,7 @@ ROOT = Path(diffhpo.__file__).parent
 
 #: A module may import what stands on a lower or equal level.
 LEVELS = [
-    ["errors", "atomic_write", "_C"],
+    ["errors", "atomic_write", "lazy_import", "_C"],
     ["space", "trial_table", "kernels", "history"],
     ["model", "prior"],
     ["gaussian_process"],
