@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tuning runs of several learners on small tables, computed for pretraining (`python -m bench.tasks.collect`)."""
+"""Tuning runs of several learners on small tables, computed for pretraining."""
