@@ -12,7 +12,7 @@ ROOT = Path(diffhpo.__file__).parent
 LEVELS = [
     ["errors", "atomic_write", "_C"],
     ["space", "trial_table", "kernels", "history"],
-    ["model"],
+    ["model", "prior"],
     ["gaussian_process"],
     ["acquisition"],
     ["policy", "recipe"],
