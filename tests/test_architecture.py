@@ -11,7 +11,7 @@ ROOT = Path(diffhpo.__file__).parent
 #: A module may import what stands on a lower or equal level.
 LEVELS = [
     ["errors", "atomic_write", "_C"],
-    ["space", "trial_table", "kernels", "history"],
+    ["space", "trial_table", "kernels", "history", "parameter_roles"],
     ["model", "prior"],
     ["gaussian_process"],
     ["acquisition"],
@@ -20,7 +20,7 @@ LEVELS = [
     ["history_policy"],
     ["optimizer"],
     ["baselines", "hpob", "integrations"],
-    ["study"],
+    ["study", "pretraining"],
     ["doctor"],
     ["cli", "__main__"],
 ]
