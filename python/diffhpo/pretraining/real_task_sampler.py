@@ -121,6 +121,7 @@ class RealTaskSampler:
         value = entry.values @ np.array([weight, 1 - weight], dtype=np.float32)
         n = len(value)
         rows = rng.permutation(n)[:points] if n >= points else rng.integers(n, size=points)
-        rows = np.append(rows, value.argmax())
+        # Trees have plateaus: any of the best is as good.
+        rows = np.append(rows, rng.choice(np.flatnonzero(value == value.max())))
         x, kinds, roles = augment(rng, entry.x[rows], entry.kinds, entry.roles, self.max_dim)
         return x, value[rows], kinds, roles, entry.origin
