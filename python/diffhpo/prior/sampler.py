@@ -7,15 +7,14 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
-from torch.nn.functional import pad
+from torch import Generator
 
 from diffhpo.errors import InputError
 from diffhpo.prior.families import FAMILIES, WEIGHTS
 from diffhpo.prior.input_transform import InputTransform
 from diffhpo.prior.output_transform import observe, transform
 from diffhpo.prior.search import search
-from diffhpo.prior.task_batch import PADDING, TaskBatch
+from diffhpo.prior.task_batch import TaskBatch, joined
 
 #: Functions that share a family and a dimension, so that one call computes them all.
 GROUP = 8
@@ -92,7 +91,7 @@ class PriorSampler:
         generator.manual_seed(int(seeds.generate_state(1, np.uint64)[0] >> np.uint64(1)))
         counts = [min(GROUP, size - start) for start in range(0, size, GROUP)]
         with torch.no_grad():
-            return _joined([self._group(chooser, generator, count, points) for count in counts])
+            return joined([self._group(chooser, generator, count, points) for count in counts])
 
     def _group(
         self, chooser: np.random.Generator, generator: Generator, count: int, points: int
@@ -117,24 +116,3 @@ class PriorSampler:
             best_value=value.amax(1),
             origins=(name,) * count,
         )
-
-
-def _joined(groups: list[TaskBatch]) -> TaskBatch:
-    """One batch of several, padded to the largest dimension."""
-    D = max(group.x.shape[2] for group in groups)
-
-    def columns(tensors: list[Tensor], fill: int) -> Tensor:
-        return torch.cat([pad(t, (0, D - t.shape[-1]), value=fill) for t in tensors])
-
-    return TaskBatch(
-        x=columns([g.x for g in groups], 0),
-        y=torch.cat([g.y for g in groups]),
-        value=torch.cat([g.value for g in groups]),
-        broad=torch.cat([g.broad for g in groups]),
-        dims=torch.cat([g.dims for g in groups]),
-        kinds=columns([g.kinds for g in groups], PADDING),
-        roles=columns([g.roles for g in groups], 0),
-        best_x=columns([g.best_x for g in groups], 0),
-        best_value=torch.cat([g.best_value for g in groups]),
-        origins=tuple(name for g in groups for name in g.origins),
-    )

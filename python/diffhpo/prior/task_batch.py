@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from diffhpo.model.universal.dimensions import CATEGORICAL, CONTINUOUS, PADDING, STEPPED
 
-__all__ = ["CATEGORICAL", "CONTINUOUS", "PADDING", "STEPPED", "TaskBatch"]
+__all__ = ["CATEGORICAL", "CONTINUOUS", "PADDING", "STEPPED", "TaskBatch", "joined"]
 
 
 @dataclass(frozen=True)
@@ -63,3 +65,24 @@ class TaskBatch:
         """The same batch with every tensor on `device`."""
         moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "origins"}
         return replace(self, **moved)
+
+
+def joined(groups: Sequence[TaskBatch]) -> TaskBatch:
+    """One batch of several, padded to the largest dimension."""
+    D = max(group.x.shape[2] for group in groups)
+
+    def columns(tensors: list[Tensor], fill: int) -> Tensor:
+        return torch.cat([pad(t, (0, D - t.shape[-1]), value=fill) for t in tensors])
+
+    return TaskBatch(
+        x=columns([g.x for g in groups], 0),
+        y=torch.cat([g.y for g in groups]),
+        value=torch.cat([g.value for g in groups]),
+        broad=torch.cat([g.broad for g in groups]),
+        dims=torch.cat([g.dims for g in groups]),
+        kinds=columns([g.kinds for g in groups], PADDING),
+        roles=columns([g.roles for g in groups], 0),
+        best_x=columns([g.best_x for g in groups], 0),
+        best_value=torch.cat([g.best_value for g in groups]),
+        origins=tuple(name for g in groups for name in g.origins),
+    )
