@@ -13,7 +13,7 @@ from diffhpo.prior import FAMILIES, PriorSampler
 from diffhpo.prior.input_transform import MAX_CATEGORIES, MAX_STEPS
 from diffhpo.prior.task_batch import CATEGORICAL, CONTINUOUS, PADDING, STEPPED
 
-TENSORS = ("x", "y", "value", "dims", "kinds", "roles", "best_x", "best_value")
+TENSORS = ("x", "y", "value", "broad", "dims", "kinds", "roles", "best_x", "best_value")
 DIGEST = f"""
 import hashlib, torch
 from diffhpo.prior import PriorSampler
@@ -72,6 +72,21 @@ def test_shapes_types_and_padding():
     assert ((batch.kinds == PADDING) == beyond).all()
     assert not batch.x.transpose(1, 2)[beyond].any()
     assert not batch.best_x[beyond].any()
+
+
+def test_broad_points_are_uniform():
+    sampler = PriorSampler(seed=8)
+    tasks = [batch for i in range(4) for _, batch in sampler.groups(i, size=32, points=200)]
+    for batch in tasks:
+        assert batch.broad.dtype == torch.bool
+        assert (batch.broad.sum(1) == 80).all()
+    continuous = torch.cat([b.x[b.broad][:, (b.kinds == CONTINUOUS).all(0)].flatten() for b in tasks])
+    assert len(continuous) > 5000
+    share = torch.histc(continuous, bins=5, min=0, max=1) / len(continuous)
+    assert (share - 0.2).abs().max() < 0.02
+    # Search crowds near the best, so its points are better.
+    better = [(b.value[~b.broad].mean() >= b.value[b.broad].mean()).float() for b in tasks]
+    assert sum(better) / len(better) > 0.9
 
 
 def test_every_family_is_finite_and_in_range(groups):

@@ -7,16 +7,15 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
-from torch.nn.functional import pad
+from torch import Generator
 
 from diffhpo.errors import InputError
 from diffhpo.prior.families import FAMILIES, WEIGHTS
 from diffhpo.prior.input_transform import InputTransform
 from diffhpo.prior.output_transform import OutputTransform, observe
 from diffhpo.prior.search import search
+from diffhpo.prior.task_batch import TaskBatch, joined
 from diffhpo.prior.task_functions import TaskFunctions
-from diffhpo.prior.task_batch import PADDING, TaskBatch
 
 #: (smallest, largest, probability) of the dimension.
 _DIMENSIONS = ((1, 3, 0.20), (4, 8, 0.45), (9, 16, 0.25), (17, 32, 0.10))
@@ -95,7 +94,7 @@ class PriorSampler:
         Raises:
             InputError: `index` below 0, `size` or `points` below 1.
         """
-        return _joined([batch for _, batch in self.groups(index, size, points)])
+        return joined([batch for _, batch in self.groups(index, size, points)])
 
     def groups(self, index: int, size: int, points: int = 512) -> Iterator[tuple[TaskFunctions, TaskBatch]]:
         """The groups that `batch` joins, each with its functions, which may be evaluated elsewhere."""
@@ -122,39 +121,20 @@ class PriorSampler:
             stairs = round(float(np.exp(chooser.uniform(*np.log(_STAIRS)))))
         inputs = InputTransform(generator, count, dim, active, mixed=mixed, warped=warped, stairs=stairs)
         function = FAMILIES[name].draw(generator, count, active)
-        x, raw, best_x, best_raw = search(generator, inputs, lambda x: function(inputs(x)), points)
-        raw = torch.cat([raw, best_raw.unsqueeze(1)], dim=1)
+        found = search(generator, inputs, lambda x: function(inputs(x)), points)
+        raw = torch.cat([found.value, found.best_value.unsqueeze(1)], dim=1)
         outputs = OutputTransform(generator, raw)
         value = outputs(raw)
         batch = TaskBatch(
-            x=x,
+            x=found.x,
             y=observe(generator, value[:, :-1]),
             value=value[:, :-1],
+            broad=found.broad,
             dims=torch.full((count,), dim, device=self.device),
             kinds=inputs.kinds,
             roles=torch.zeros_like(inputs.kinds),
-            best_x=best_x,
+            best_x=found.best_x,
             best_value=value.amax(1),
             origins=(name,) * count,
         )
         return TaskFunctions(name, inputs, function, outputs), batch
-
-
-def _joined(groups: list[TaskBatch]) -> TaskBatch:
-    """One batch of several, padded to the largest dimension."""
-    D = max(group.x.shape[2] for group in groups)
-
-    def columns(tensors: list[Tensor], fill: int) -> Tensor:
-        return torch.cat([pad(t, (0, D - t.shape[-1]), value=fill) for t in tensors])
-
-    return TaskBatch(
-        x=columns([g.x for g in groups], 0),
-        y=torch.cat([g.y for g in groups]),
-        value=torch.cat([g.value for g in groups]),
-        dims=torch.cat([g.dims for g in groups]),
-        kinds=columns([g.kinds for g in groups], PADDING),
-        roles=columns([g.roles for g in groups], 0),
-        best_x=columns([g.best_x for g in groups], 0),
-        best_value=torch.cat([g.best_value for g in groups]),
-        origins=tuple(name for g in groups for name in g.origins),
-    )

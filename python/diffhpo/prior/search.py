@@ -39,6 +39,21 @@ class Elites(NamedTuple):
         return cls(x.gather(1, rows.unsqueeze(2).expand(-1, -1, x.shape[2])), value)
 
 
+class Found(NamedTuple):
+    """Evaluated points, in random order, and the best configuration known."""
+
+    x: Tensor
+    """(B, N, d)"""
+    value: Tensor
+    """(B, N)"""
+    broad: Tensor
+    """(B, N) bool: which points are uniform over the space."""
+    best_x: Tensor
+    """(B, d); it may be none of the points."""
+    best_value: Tensor
+    """(B,)"""
+
+
 def _children(
     generator: Generator, inputs: InputTransform, parents: Tensor, count: int, low: float, high: float
 ) -> Tensor:
@@ -74,10 +89,10 @@ def _children(
 
 def search(
     generator: Generator, inputs: InputTransform, function: Callable[[Tensor], Tensor], points: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """x (B, points, d) in random order, its values, the best configuration (B, d) found and its value.
+) -> Found:
+    """Evaluate B functions at `points` points each, and look for their best configurations.
 
-    The best may lie outside the points: further evaluations refine it.
+    Evaluations beyond `points` refine the best.
     """
     B, d = inputs.kinds.shape
     at_random = max(1, round(UNIFORM_SHARE * points))
@@ -98,4 +113,10 @@ def search(
             values.append(value)
     order = uniform(generator, B, points).argsort(1)
     shuffled = torch.cat(found, 1).gather(1, order.unsqueeze(2).expand(-1, -1, d))
-    return shuffled, torch.cat(values, 1).gather(1, order), elites.x[:, 0], elites.value[:, 0]
+    return Found(
+        x=shuffled,
+        value=torch.cat(values, 1).gather(1, order),
+        broad=order < at_random,
+        best_x=elites.x[:, 0],
+        best_value=elites.value[:, 0],
+    )
