@@ -27,7 +27,9 @@ class OutputTransform:
     def __init__(self, generator: Generator, values: Tensor) -> None:
         B = len(values)
         self._worst = values.amin(1, keepdim=True)
-        self._spread = (values.amax(1, keepdim=True) - self._worst).clamp_min(1e-12)
+        # A function that is constant but for rounding stays so.
+        least = (1e-5 * values.abs().amax(1, keepdim=True)).clamp_min(1e-12)
+        self._spread = torch.maximum(values.amax(1, keepdim=True) - self._worst, least)
         self._kind = torch.bucketize(
             uniform(generator, B, 1), torch.tensor(_SHARES, device=values.device).cumsum(0)[:-1]
         )

@@ -18,8 +18,8 @@ from diffhpo.prior.task_batch import CATEGORICAL
 UNIFORM_SHARE, ROUNDS = 0.4, 6
 #: At least so many uniform evaluations; those beyond the share serve `best_x` alone.
 UNIFORM_LEAST = 256
-#: Further rounds around the best point, and their points, that serve `best_x` alone.
-REFINEMENTS, REFINEMENT_POINTS = 8, 48
+#: Further rounds that serve `best_x` alone, 6 and one for every two dimensions, of so many points.
+REFINEMENTS, REFINEMENT_POINTS = 6, 48
 #: The best points that have children.
 PARENTS = 12
 
@@ -102,7 +102,7 @@ def search(
     elites = Elites.of(x, value, PARENTS)
     bounds = [at_random + (points - at_random) * r // ROUNDS for r in range(ROUNDS + 1)]
     sizes = [stop - start for start, stop in pairwise(bounds)]
-    for round_, size in enumerate([*sizes, *[REFINEMENT_POINTS] * REFINEMENTS]):
+    for round_, size in enumerate([*sizes, *[REFINEMENT_POINTS] * (REFINEMENTS + d // 2)]):
         if size == 0:
             continue
         children = _children(generator, inputs, elites.x, size, 0.002, max(0.03, 0.4 * 0.8**round_))
