@@ -12,6 +12,7 @@ from torch import Tensor
 from diffhpo.model.universal.dimensions import MAX_DIM, Dimensions
 from diffhpo.model.universal.network import NO_FLAG
 from diffhpo.model.universal.transformer import UniversalContext
+from diffhpo.pretraining.rollout import INITIAL, Rollouts
 from diffhpo.prior.task_batch import TaskBatch
 
 
@@ -54,12 +55,14 @@ def draw_episode(
     largest: int = 100,
     queries: int = 64,
     targets: int = 16,
+    rollouts: Rollouts | None = None,
 ) -> Episode:
     """One context, queries and targets for each function of a batch.
 
     A third of the contexts are broad points alone, as a random search makes them. The others look like the
     history of an optimizer: some broad points first, the rest drawn toward the good ones with weight
-    exp(greed rank), greed up to 6.
+    exp(greed rank), greed up to 6. Where rollouts are given, contexts are their first trials, and what the
+    model wanted to evaluate next is among the queries.
 
     Args:
         tasks: B functions.
@@ -68,9 +71,13 @@ def draw_episode(
         largest: trials at most.
         queries: values to predict for each context.
         targets: configurations to generate for each context; half of them are the best known.
+        rollouts: runs on the same functions.
     """
     batch, points, width = tasks.x.shape
-    n = context_size(generator, largest) if trials is None else trials
+    if rollouts is not None:
+        n = int(torch.randint(INITIAL, rollouts.order.shape[1], (1,), generator=generator))
+    else:
+        n = context_size(generator, largest) if trials is None else trials
     broad_y = tasks.y.masked_fill(~tasks.broad, 0.0)
     count = tasks.broad.sum(1, keepdim=True)
     centre = broad_y.sum(1, keepdim=True) / count
@@ -90,10 +97,17 @@ def draw_episode(
     opening = (noise.masked_fill(~tasks.broad, -torch.inf).argsort(1, descending=True).argsort(1)) < start
     keys = greed * rank + _gumbel(batch, points, generator)
     keys = torch.where(opening & tasks.broad, keys + 1e3, keys).masked_fill(at_best, -torch.inf)
+    if rollouts is not None:
+        keys = torch.zeros_like(keys).scatter(1, rollouts.order[:, :n], 1.0)
     chosen = keys.argsort(1, descending=True)
     inside, outside = chosen[:, :n], chosen[:, n:]
 
-    wanted = _draw_queries(tasks, inside, outside, queries, generator)
+    if rollouts is None:
+        wanted = _draw_queries(tasks, inside, outside, queries, generator)
+    else:
+        asked = rollouts.asked[:, n]
+        rest = _draw_queries(tasks, inside, outside, queries - asked.shape[1], generator)
+        wanted = torch.cat([asked, rest], dim=1)
 
     keys = 4 * rank + _gumbel(batch, points, generator)
     drawn = keys.topk(targets - targets // 2, dim=1).indices

@@ -38,6 +38,10 @@ class Preset:
     real_share: float = 0.4
     """Share of the functions that come from real tasks, where there are some."""
     save_every: int = 500
+    rollout_after: tuple[int, ...] = ()
+    """Steps at which the model makes runs of its own; from then on one chunk in three is of those."""
+    rollout_chunks: int = 100
+    """Chunks of functions on which it does, each time."""
 
 
 PRESETS = {
@@ -54,9 +58,11 @@ PRESETS = {
         targets=4,
         warmup=5,
         save_every=5,
+        rollout_after=(10,),
+        rollout_chunks=2,
     ),
     # Two CPU cores, at most two hours: one trains, the other draws functions.
-    "small": Preset(steps=50_000),
+    "small": Preset(steps=45_000, rollout_after=(15_000, 30_000)),
     # One H200, at most 25 minutes; an estimate from the small preset's operations, not measured.
     "base": Preset(
         steps=40_000,

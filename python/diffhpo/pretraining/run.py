@@ -26,7 +26,9 @@ from diffhpo.policy import check_seed, derived_seed
 from diffhpo.pretraining.episode import Episode
 from diffhpo.pretraining.objective import episode_losses
 from diffhpo.pretraining.preset import Preset
-from diffhpo.pretraining.stream import EpisodeStream, TaskSource
+from diffhpo.pretraining.rollout import collect_rollouts
+from diffhpo.pretraining.source import TaskSource
+from diffhpo.pretraining.stream import EpisodeStream
 
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.csv"
@@ -49,8 +51,8 @@ def learning_rate(preset: Preset, step: int) -> float:
 class PretrainingRun:
     """Trains a universal model on a stream of functions.
 
-    The directory gets `checkpoint.safetensors` (weights, averaged weights, optimiser state, step) and
-    `metrics.csv` (one row every 50 steps). A run that finds a checkpoint goes on from it; on one thread of
+    The directory gets `checkpoint.safetensors` (weights, averaged weights, optimiser state, step),
+    `metrics.csv` (one row every 50 steps) and `rollouts-1`, ... (the model's own runs, see `Preset`). A run that finds a checkpoint goes on from it; on one thread of
     one machine the weights are then the same to the last bit as without the stop, because what a step sees
     is a function of (seed, step).
 
@@ -119,27 +121,68 @@ class PretrainingRun:
         started = time.monotonic()
         adder = NoiseAdder().to(self.device)
         self._cut_metrics()
-        with (
-            EpisodeStream(self._make, self.preset, seed=derived_seed(self.seed, 1)) as stream,
-            tqdm(total=self.preset.steps, initial=self.step, disable=not progress, unit="step") as bar,
-        ):
-            rows: list[list[float]] = []
-            sums = torch.zeros(3)
-            while self.step < self.preset.steps and time.monotonic() - started < 60 * minutes:
-                episode = _placed(stream.episode(self.step), self.device)
-                sums += self._learn(episode, adder)
-                self.step += 1
-                bar.update()
-                if self.step % 50 == 0:
-                    means = (sums / 50).tolist()
-                    rate = learning_rate(self.preset, self.step)
-                    rows.append([self.step, *means, rate, time.monotonic() - started])
-                    bar.set_postfix(surprise=f"{means[0]:.3f}", noise=f"{means[1]:.3f}")
-                    sums.zero_()
-                if self.step % self.preset.save_every == 0:
-                    self._save(rows)
-                    rows = []
+        rows: list[list[float]] = []
+        sums = torch.zeros(3)
+
+        def going(until: int) -> bool:
+            return self.step < until and time.monotonic() - started < 60 * minutes
+
+        with tqdm(total=self.preset.steps, initial=self.step, disable=not progress, unit="step") as bar:
+            while going(self.preset.steps):
+                stage, until = self._stage()
+                if stage:
+                    self._collect(stage, progress)
+                with self._stream(stage) as stream:
+                    while going(until):
+                        episode = _placed(stream.episode(self.step), self.device)
+                        sums += self._learn(episode, adder)
+                        self.step += 1
+                        bar.update()
+                        if self.step % 50 == 0:
+                            means = (sums / 50).tolist()
+                            rate = learning_rate(self.preset, self.step)
+                            rows.append([self.step, *means, rate, time.monotonic() - started])
+                            bar.set_postfix(surprise=f"{means[0]:.3f}", noise=f"{means[1]:.3f}")
+                            sums.zero_()
+                        if self.step % self.preset.save_every == 0 or self.step == until:
+                            self._save(rows)
+                            rows = []
             self._save(rows)
+
+    def _stage(self) -> tuple[int, int]:
+        """How many times rollouts were collected before the next step, and the step up to which that holds."""
+        starts = [start for start in self.preset.rollout_after if start < self.preset.steps]
+        stage = sum(start <= self.step for start in starts)
+        return stage, [*starts, self.preset.steps][stage]
+
+    def _rollouts(self, stage: int) -> Path:
+        return self.directory / f"rollouts-{stage}"
+
+    def _collect(self, stage: int, progress: bool) -> None:
+        """Rollouts of the averaged model as it is at the beginning of a stage."""
+        folder = self._rollouts(stage)
+        model = folder / "model.safetensors"
+        if not model.exists():
+            folder.mkdir(exist_ok=True)
+            save_universal(model, UniversalCheckpoint(self.averaged(), self.step, {}, self._facts))
+        collect_rollouts(
+            folder,
+            self._make,
+            chunks=range(self.preset.rollout_chunks),
+            size=self.preset.chunk,
+            points=self.preset.points,
+            seed=derived_seed(self.seed, 3, stage),
+            progress=progress,
+        )
+
+    def _stream(self, stage: int) -> EpisodeStream:
+        return EpisodeStream(
+            self._make,
+            self.preset,
+            seed=derived_seed(self.seed, 1),
+            rollouts=self._rollouts(stage) if stage else None,
+            rollout_chunks=self.preset.rollout_chunks,
+        )
 
     def averaged(self) -> UniversalModel:
         """The model with the averaged weights, on the CPU."""
@@ -203,11 +246,12 @@ class PretrainingRun:
 
     def _check_same(self, facts: dict[str, Any]) -> None:
         wanted = json.loads(json.dumps(self._facts))
-        # The number of steps may be raised: a finished run is then continued.
+        # Steps and stages may be added: a finished run is then continued.
         for key in ("preset", "seed"):
             old, new = facts.get(key), wanted[key]
             if key == "preset" and isinstance(old, dict):
-                old, new = {**old, "steps": 0}, {**new, "steps": 0}
+                free = {"steps": 0, "rollout_after": 0, "rollout_chunks": 0}
+                old, new = {**old, **free}, {**new, **free}
             if old != new:
                 raise RunError(
                     f"{self.directory} holds a run with another {key} ({old} there, {new} asked for); choose "

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from diffhpo.errors import InputError
 from diffhpo.prior import PriorSampler
 from diffhpo.prior.task_batch import TaskBatch, joined
 from diffhpo.pretraining.real_task_sampler import RealTaskSampler
-from diffhpo.pretraining.stream import TaskSource
 from diffhpo.pretraining.task_bank import TaskBank
+
+#: (index, size, points) -> that many functions; the same whatever was drawn before.
+TaskSource: TypeAlias = Callable[[int, int, int], TaskBatch]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 from types import TracebackType
 
 import torch
@@ -15,9 +16,11 @@ from diffhpo.policy import derived_seed
 from diffhpo.prior.task_batch import TaskBatch
 from diffhpo.pretraining.episode import Episode, draw_episode
 from diffhpo.pretraining.preset import Preset
+from diffhpo.pretraining.rollout import FIRST_CHUNK, load_rollouts
+from diffhpo.pretraining.source import TaskSource
 
-#: (index, size, points) -> that many functions.
-TaskSource = Callable[[int, int, int], TaskBatch]
+#: One chunk in so many is of functions with rollouts, where there are some.
+ROLLOUT_EVERY = 3
 
 _source: TaskSource | None = None
 
@@ -44,11 +47,23 @@ class EpisodeStream:
         make: makes the source of functions; it is called in the worker, so it must be picklable.
         preset: sizes.
         seed: of the contexts.
+        rollouts: directory of `collect_rollouts`, or None.
+        rollout_chunks: how many are in it.
         ahead: chunks that are drawn in advance.
     """
 
-    def __init__(self, make: Callable[[], TaskSource], preset: Preset, *, seed: int, ahead: int = 3) -> None:
+    def __init__(
+        self,
+        make: Callable[[], TaskSource],
+        preset: Preset,
+        *,
+        seed: int,
+        rollouts: Path | None = None,
+        rollout_chunks: int = 0,
+        ahead: int = 3,
+    ) -> None:
         self.preset, self.seed, self.ahead = preset, seed, ahead
+        self.rollouts, self.rollout_chunks = rollouts, rollout_chunks
         self._pool = ProcessPoolExecutor(
             1, mp_context=get_context("spawn"), initializer=_start, initargs=(make,)
         )
@@ -75,9 +90,25 @@ class EpisodeStream:
         first = int(order[place % batches]) * preset.batch
         part = tasks.rows(slice(first, first + preset.batch))
         generator = torch.Generator().manual_seed(derived_seed(self.seed, step) % 2**63)
+        number = self._rollout_number(index)
+        runs = None
+        if number is not None:
+            assert self.rollouts is not None
+            runs = load_rollouts(self.rollouts, number).rows(slice(first, first + preset.batch))
         return draw_episode(
-            part, generator, largest=preset.largest, queries=preset.queries, targets=preset.targets
+            part,
+            generator,
+            largest=preset.largest,
+            queries=preset.queries,
+            targets=preset.targets,
+            rollouts=runs,
         )
+
+    def _rollout_number(self, index: int) -> int | None:
+        """Which rollouts chunk `index` has, if any."""
+        if self.rollouts is None or not self.rollout_chunks or index % ROLLOUT_EVERY:
+            return None
+        return index // ROLLOUT_EVERY % self.rollout_chunks
 
     def _sorted_chunk(self, index: int) -> TaskBatch:
         if self._chunk is not None and self._chunk[0] == index:
@@ -86,7 +117,9 @@ class EpisodeStream:
             self._pending.popleft()[1].cancel()
         first = self._pending[-1][0] + 1 if self._pending else index
         for later in range(first, index + self.ahead + 1):
-            future = self._pool.submit(_draw, later, self.preset.chunk, self.preset.points)
+            number = self._rollout_number(later)
+            drawn = later if number is None else FIRST_CHUNK + number
+            future = self._pool.submit(_draw, drawn, self.preset.chunk, self.preset.points)
             self._pending.append((later, future))
         tasks = self._pending.popleft()[1].result()
         self._chunk = index, tasks.rows(tasks.dims.argsort(stable=True))

@@ -23,8 +23,9 @@ def _log_unit_improvement(u: Tensor) -> Tensor:
     far = u.clamp_max(-1.0)
     # Mills' ratio by erfcx: phi(u) + u Phi(u) = phi(u) (1 - |u| Phi(u) / phi(u)).
     mills = math.sqrt(math.pi / 2) * torch.special.erfcx(-far / math.sqrt(2))
-    # Below -50 the difference 1 - |u| mills has lost its digits; its series starts with 1 / u^2.
-    remainder = torch.where(far > -50, 1 + far * mills, 1 / far**2)
+    # Below -25 the difference 1 - |u| mills has lost its digits; its asymptotic series has not.
+    series = (1 - 3 / far**2 + 15 / far**4 - 105 / far**6) / far**2
+    remainder = torch.where(far > -25, 1 + far * mills, series)
     tail = -0.5 * far**2 - _LOG_ROOT_2PI + remainder.clamp_min(1e-300).log()
     return torch.where(u > -1, direct, tail)
 

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rollouts: the model's own optimisation runs on training functions, whose mistakes it then learns from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from diffhpo.errors import DataError
+from diffhpo.model.universal.checkpoint import load_universal
+from diffhpo.model.universal.dimensions import Dimensions
+from diffhpo.model.universal.model import UniversalModel
+from diffhpo.model.universal.transformer import UniversalContext
+from diffhpo.policy import derived_seed
+from diffhpo.pretraining.source import TaskSource
+from diffhpo.prior.task_batch import TaskBatch
+
+#: Initial trials of a rollout, all broad points.
+INITIAL = 5
+#: Trials at the end of a rollout.
+LENGTH = 45
+#: Configurations with the largest acquisition value that are remembered at each trial.
+ASKED = 16
+#: Candidates at each trial: broad ones, and searched ones nearest to the best three trials.
+_BROAD, _NEAR = 96, 48
+#: Functions of rollout chunks are counted from here, so that they are not those of other chunks.
+FIRST_CHUNK = 1_000_000
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """Runs on B functions, as places in the functions' lists of evaluated points."""
+
+    order: Tensor
+    """(B, LENGTH) int64: the points in the order of evaluation."""
+    asked: Tensor
+    """(B, LENGTH, ASKED) int64: [b, n] are the points that were most wanted after n trials; from n = INITIAL."""
+
+    def rows(self, index: Tensor | slice) -> Rollouts:
+        """Those of some of the functions."""
+        return Rollouts(self.order[index], self.asked[index])
+
+
+@torch.no_grad()
+def roll_out(model: UniversalModel, tasks: TaskBatch, generator: torch.Generator) -> Rollouts:
+    """Optimise B functions by expected improvement over their evaluated points.
+
+    Args:
+        model: in evaluation.
+        tasks: the functions.
+        generator: of initial points and candidates.
+    """
+    batch = len(tasks)
+    broad_keys = torch.rand(batch, tasks.x.shape[1], generator=generator)
+    order = broad_keys.masked_fill(~tasks.broad, -1.0).topk(INITIAL, dim=1).indices
+    asked = torch.zeros(batch, LENGTH, ASKED, dtype=torch.int64)
+    dimensions = Dimensions(tasks.kinds, tasks.roles)
+    for n in range(INITIAL, LENGTH):
+        seen = torch.zeros_like(tasks.broad).scatter(1, order, True)
+        y = tasks.y.gather(1, order)
+        keys = torch.rand(tasks.y.shape, generator=generator).masked_fill(~tasks.broad | seen, -1.0)
+        broad = keys.topk(_BROAD, dim=1).indices
+        best = order.gather(1, y.topk(3, dim=1).indices)
+        distance = torch.cdist(tasks.x, _rows(tasks.x, best)).amin(2)
+        # Chance among the nearest, or the same few would stand at every trial.
+        distance = distance * (0.5 + torch.rand(distance.shape, generator=generator))
+        near = distance.masked_fill(seen | tasks.broad, torch.inf).topk(_NEAR, dim=1, largest=False).indices
+        candidates = torch.cat([broad, near], dim=1)
+        context = UniversalContext(
+            _rows(tasks.x, order), y, torch.ones(batch, n, dtype=torch.bool), dimensions
+        )
+        embedding = model.transformer(context)
+        conditioned = model.predictor.condition(embedding)
+        predicted = model.predictor(conditioned, _rows(tasks.x, candidates), noisy=False)
+        score = predicted.log_expected_improvement(embedding.best.unsqueeze(1))
+        score = score.masked_fill(seen.gather(1, candidates), -torch.inf)
+        wanted = candidates.gather(1, score.topk(ASKED, dim=1).indices)
+        asked[:, n] = wanted
+        order = torch.cat([order, wanted[:, :1]], dim=1)
+    return Rollouts(order, asked)
+
+
+def collect_rollouts(
+    directory: str | os.PathLike[str],
+    make: Callable[[], TaskSource],
+    *,
+    chunks: range,
+    size: int,
+    points: int,
+    seed: int,
+    progress: bool = True,
+) -> None:
+    """Write `directory/NUMBER.npz` for the chunks that are not there yet.
+
+    Args:
+        directory: holds `model.safetensors`, whose model makes the runs.
+        make: makes the source of functions.
+        chunks: their numbers, from 0.
+        size, points: of each chunk.
+        seed: of the draws.
+
+    Raises:
+        CheckpointError: if the model cannot be read.
+    """
+    folder = Path(directory)
+    model = load_universal(folder / "model.safetensors").model.eval()
+    source = make()
+    for number in tqdm(chunks, disable=not progress, unit="chunk"):
+        path = folder / f"{number}.npz"
+        if path.exists():
+            continue
+        tasks = source(FIRST_CHUNK + number, size, points)
+        tasks = tasks.rows(tasks.dims.argsort(stable=True))
+        parts = []
+        generator = torch.Generator().manual_seed(derived_seed(seed, number) % 2**63)
+        # By 32 functions of like dimension, which pads little.
+        for first in range(0, size, 32):
+            parts.append(roll_out(model, tasks.rows(slice(first, first + 32)), generator))
+        order = torch.cat([part.order for part in parts])
+        asked = torch.cat([part.asked for part in parts])
+        temporary = path.with_suffix(".part")
+        with open(temporary, "wb") as file:
+            np.savez_compressed(
+                file, allow_pickle=False, order=order.numpy().astype(np.int16), asked=asked.numpy().astype(np.int16)
+            )
+        os.replace(temporary, path)
+
+
+def load_rollouts(directory: str | os.PathLike[str], number: int) -> Rollouts:
+    """Rollouts of one chunk; its functions are the source's chunk FIRST_CHUNK + number, sorted by dimension.
+
+    Raises:
+        DataError: if the file is missing or damaged.
+    """
+    path = Path(directory) / f"{number}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return Rollouts(
+                torch.from_numpy(archive["order"].astype(np.int64)),
+                torch.from_numpy(archive["asked"].astype(np.int64)),
+            )
+    except (OSError, KeyError, ValueError) as fault:
+        raise DataError(f"{path} is not a file of rollouts: {fault}; collect them again") from fault
+
+
+def _rows(x: Tensor, index: Tensor) -> Tensor:
+    return x.gather(1, index.unsqueeze(-1).expand(-1, -1, x.shape[-1]))

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+import torch
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern
+
+from diffhpo.model.universal import gaussian_processes
+from diffhpo.model.universal.gaussian_processes import GaussianProcesses
+
+KERNELS = ("matern52", "matern12", "squared_exponential")
+THEIRS = (Matern(nu=2.5), Matern(nu=0.5), RBF())
+AMPLITUDE, NOISE = (0.7, 1.0, 2.0), (0.1, 0.02, 0.3)
+
+
+@pytest.fixture
+def conditioned():
+    rng = np.random.default_rng(0)
+    points, values = rng.normal(size=(12, 4)), rng.normal(size=12)
+    ours = GaussianProcesses.condition(
+        KERNELS,
+        torch.tensor(points).expand(1, 3, -1, -1),
+        torch.tensor(values).expand(1, 3, -1),
+        torch.tensor([AMPLITUDE]),
+        torch.tensor([NOISE]),
+        torch.ones(1, 12, dtype=torch.bool),
+    )
+    theirs = [
+        GaussianProcessRegressor(
+            ConstantKernel(a, "fixed") * kernel, alpha=n + gaussian_processes._JITTER * a, optimizer=None
+        ).fit(points, values)
+        for a, kernel, n in zip(AMPLITUDE, THEIRS, NOISE, strict=True)
+    ]
+    return ours, theirs, rng.normal(size=(7, 4))
+
+
+def test_posterior_and_evidence_against_scikit_learn(conditioned):
+    ours, theirs, query = conditioned
+    mean, variance = ours.posterior(torch.tensor(query).expand(1, 3, -1, -1))
+    joint = ours.joint_covariance(torch.tensor(query).expand(1, 3, -1, -1))
+    for k, process in enumerate(theirs):
+        expected, covariance = process.predict(query, return_cov=True)
+        # A root of 1e-6 keeps the gradient at zero distance finite; it is the largest difference.
+        assert mean[0, k].numpy() == pytest.approx(expected, abs=2e-3)
+        assert variance[0, k].numpy() == pytest.approx(np.diag(covariance), abs=2e-3)
+        assert joint[0, k].numpy() == pytest.approx(covariance, abs=2e-3)
+        evidence = process.log_marginal_likelihood_value_
+        assert ours.evidence[0, k].item() == pytest.approx(evidence, abs=0.05)
+
+
+def test_masked_trials_leave_no_trace(conditioned):
+    ours, _, query = conditioned
+    extra = torch.cat([ours.points, 9 + torch.zeros_like(ours.points[:, :, :3])], dim=2)
+    mask = torch.tensor([[True] * 12 + [False] * 3])
+    residuals = torch.zeros(1, 3, 15).double()
+    residuals[:, :, :12] = (ours.factor @ (ours.factor.mT @ ours.weights.unsqueeze(-1))).squeeze(-1)
+    residuals[:, :, 12:] = 7.0
+    again = GaussianProcesses.condition(
+        KERNELS, extra, residuals, ours.amplitude, ours.noise, mask
+    )
+    points = torch.tensor(query).expand(1, 3, -1, -1)
+    for left, right in zip(ours.posterior(points), again.posterior(points), strict=True):
+        assert torch.allclose(left, right, atol=1e-6)
+    assert torch.allclose(ours.evidence, again.evidence)
+
+
+def test_equal_trials_of_a_smooth_kernel_can_be_factorised():
+    points = torch.zeros(1, 1, 80, 3)
+    processes = GaussianProcesses.condition(
+        ("squared_exponential",),
+        points,
+        torch.randn(1, 1, 80),
+        torch.full((1, 1), 50.0),
+        torch.full((1, 1), 1e-9),
+        torch.ones(1, 80, dtype=torch.bool),
+    )
+    mean, variance = processes.posterior(points[:, :, :2])
+    assert bool(torch.isfinite(mean).all()) and bool((variance > 0).all())
