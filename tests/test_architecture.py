@@ -20,6 +20,7 @@ LEVELS = [
     ["history_policy"],
     ["optimizer"],
     ["baselines", "hpob", "integrations"],
+    ["suites"],
     ["study"],
     ["doctor"],
     ["cli", "__main__"],

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from diffhpo.baselines.deep_gaussian_process import DeepGaussianProcess
     from diffhpo.baselines.gaussian_process import GaussianProcess
     from diffhpo.baselines.jittered_elites import JitteredElites
-    from diffhpo.baselines.optuna_samplers import OptunaCMAES, OptunaTPE
+    from diffhpo.baselines.optuna_samplers import OptunaCMAES, OptunaGP, OptunaTPE
+    from diffhpo.baselines.q_log_ei import QLogEI
     from diffhpo.baselines.random import RandomSearch
+    from diffhpo.baselines.sobol import SobolSearch
 
     BASELINES: dict[str, type]
 
@@ -25,14 +27,20 @@ __all__ = [
     "GaussianProcess",
     "JitteredElites",
     "OptunaCMAES",
+    "OptunaGP",
     "OptunaTPE",
+    "QLogEI",
     "RandomSearch",
+    "SobolSearch",
 ]
 
 _NAMES = {
     "random": "RandomSearch",
     "gp": "GaussianProcess",
     "deep-gp": "DeepGaussianProcess",
+    "optuna-gp": "OptunaGP",
+    "qlogei": "QLogEI",
+    "sobol": "SobolSearch",
     "tpe": "OptunaTPE",
     "cma-es": "OptunaCMAES",
     "elites": "JitteredElites",
@@ -42,7 +50,10 @@ _MODULES = {
     "RandomSearch": "random",
     "GaussianProcess": "gaussian_process",
     "DeepGaussianProcess": "deep_gaussian_process",
+    "OptunaGP": "optuna_samplers",
     "OptunaTPE": "optuna_samplers",
+    "QLogEI": "q_log_ei",
+    "SobolSearch": "sobol",
     "OptunaCMAES": "optuna_samplers",
     "JitteredElites": "jittered_elites",
 }

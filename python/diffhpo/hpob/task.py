@@ -102,6 +102,19 @@ class Task:
         """Names of the initial designs."""
         return list(self._initial)
 
+    def with_initial(self, initial: Mapping[str, Any]) -> Task:
+        """The same task with other initial designs, seed -> row numbers."""
+        return Task(
+            self.space,
+            self.name,
+            self.x,
+            self.y,
+            initial=initial,
+            surrogate=self._surrogate,
+            response_range=self._range,
+            source=self._source,
+        )
+
     def initial(self, seed: str) -> list[int]:
         """Rows of the five initial evaluations of a run; a longer list in the file is cut to five.
 

@@ -55,7 +55,11 @@ def run(
         ),
     ] = "random,gp,elite",
     suite: Annotated[
-        str, typer.Option(help="embedded, or the path of a directory in HPO-B's format.")
+        str,
+        typer.Option(
+            help="embedded, hpob-reduced, x48, grid-mlp, grid-fcnet, bbob, or the path of a directory in "
+            "HPO-B's format; NAME:SPLIT gives the split too."
+        ),
     ] = "embedded",
     split: Annotated[str, typer.Option(help="Part of the suite that the tasks come from.")] = "test",
     protocol: Annotated[
@@ -93,6 +97,7 @@ def run(
     """
     from diffhpo.study.selection import build_grid
 
+    suite, split = _suite_and_split(suite, split)
     names = _names(methods)
     _find_own_classes(names)
     if seeds.isdecimal():
@@ -100,7 +105,7 @@ def run(
     else:
         seeds_wanted = _names(seeds)
     grid = build_grid(
-        suite if suite == "embedded" else str(Path(suite).resolve()),
+        suite,
         methods=names,
         split=split,
         spaces=_names(spaces),
@@ -184,6 +189,16 @@ def methods() -> None:
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _suite_and_split(suite: str, split: str) -> tuple[str, str]:
+    """A suite's name or absolute path, and its split, which NAME:SPLIT names too."""
+    from diffhpo.suites import NAMES
+
+    name, colon, part = suite.partition(":")
+    if name in NAMES:
+        return name, part if colon else split
+    return str(Path(suite).resolve()), split
 
 
 def _find_own_classes(methods: Sequence[str]) -> None:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from diffhpo.study.grid import Cell, Grid, Protocol, method_seed
 
 if TYPE_CHECKING:
-    from diffhpo.hpob.data import Benchmark, Task
+    from diffhpo.hpob.task import Task
+    from diffhpo.suites import Suite
 
 #: Thread counts of the numerical libraries, read when they are loaded: a worker owns one core.
 SINGLE_THREAD = {
@@ -32,21 +33,6 @@ SINGLE_THREAD = {
 _KEPT_WARNINGS = 20
 
 
-def open_benchmark(suite: str, split: str) -> Benchmark:
-    """The benchmark of a grid: the embedded suite's split, or a directory in HPO-B's format.
-
-    Raises:
-        DataError: if the split is unknown, or the directory or one of its files is missing or damaged.
-    """
-    if suite == "embedded":
-        from diffhpo.hpob import suite as embedded
-
-        return embedded.benchmark(split=split)
-    from diffhpo.hpob.data import Benchmark
-
-    return Benchmark(suite, split=split)
-
-
 class Worker:
     """Runs cells of one grid.
 
@@ -56,15 +42,17 @@ class Worker:
 
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
-        self._benchmark: Benchmark | None = None
+        self._suite: Suite | None = None
         self._tasks: dict[tuple[str, str], tuple[Task, str]] = {}
 
     def _task(self, space: str, name: str) -> tuple[Task, str]:
         """A task and the digest of its data."""
         if (space, name) not in self._tasks:
-            if self._benchmark is None:
-                self._benchmark = open_benchmark(self._grid.suite, self._grid.split)
-            task = self._benchmark.task(space, name)
+            if self._suite is None:
+                from diffhpo.suites import open_suite
+
+                self._suite = open_suite(self._grid.suite, self._grid.split)
+            task = self._suite.task(space, name)
             self._tasks[space, name] = task, data_digest(task, self._grid.protocol)
         return self._tasks[space, name]
 
