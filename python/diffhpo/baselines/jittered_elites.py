@@ -20,9 +20,9 @@ class JitteredElites(Baseline):
 
     A trial of relative rank r in [0, 1] (1 is the best) is drawn with weight exp(greed * r); normal noise of
     deviation `jitter` is added on the scale [-1, 1], so half of it in [0, 1], and the result is clipped to
-    the cube. The candidate with the largest LogEI is suggested as it is, without refinement by gradients; those of a
-    batch are chosen one after the other, see `select_batch`.
-    Where the diffusion model's candidates are no better than these, the model has not earned its cost.
+    the cube. The candidate with the largest LogEI is suggested as it is, without refinement by gradients.
+    Where the diffusion model's candidates are no better than these, the model has not earned its cost. The
+    points of a batch are chosen one after the other, see `select_batch`.
 
     Discrete: each candidate stands for its `pool_neighbours` nearest pending configurations, and the
     Gaussian process chooses among those.
@@ -82,9 +82,9 @@ class JitteredElites(Baseline):
     def _suggest_batch(self, history: History, count: int, seed: int) -> Array:
         points = self.draw(history, seed)
         new = new_rows(points, history.x)
-        points = torch.from_numpy(new if len(new) >= count else points)
+        candidates = torch.from_numpy(new if len(new) >= count else points)
         model = fit_gaussian_process(torch.tensor(history.x), torch.tensor(history.y))
-        return points[select_batch(model, points, count, history.best)].numpy()
+        return candidates[select_batch(model, candidates, count, history.best)].numpy()
 
     def _choose(self, history: History, pool: Array, seed: int) -> int:
         shortlist = np.unique(nearest_rows(self.draw(history, seed), pool, self.pool_neighbours))

@@ -62,7 +62,7 @@ class _OptunaBaseline(Baseline):
         return optuna.create_study(direction="maximize", sampler=self._sampler(0))
 
     def _replayed(self, history: History, seed: int, count: int) -> Array:
-        """(count, d): what the sampler suggests after the history; trials asked for before are running ones."""
+        """The sampler's suggestions after the history, (count, d); those asked for before count as running."""
         import optuna
 
         with _quiet(optuna):

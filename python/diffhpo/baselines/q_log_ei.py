@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import torch
 
-from diffhpo.acquisition import raw_candidates
+from diffhpo.acquisition import outcome_scale, raw_candidates
 from diffhpo.baselines.gaussian_process import GaussianProcess
 from diffhpo.history import Array, History
 
@@ -17,7 +17,7 @@ MONTE_CARLO_SAMPLES = 128
 
 
 class QLogEI(GaussianProcess):
-    """The Gaussian process of `GaussianProcess`; a batch maximises qLogEI (Ament et al. 2023, arXiv 2310.20708).
+    """The process of `GaussianProcess`; a batch maximises qLogEI (Ament et al. 2023, arXiv 2310.20708).
 
     The points of a batch are found one after the other, given those before (sequential greedy, which BoTorch
     recommends and which costs less than all coordinates at once): for each, L-BFGS-B from the best of
@@ -48,7 +48,7 @@ class QLogEI(GaussianProcess):
         from botorch.sampling.normal import SobolQMCNormalSampler
 
         model = self._fit(history)
-        scale = model.outcome_transform.stdvs.item()
+        scale = outcome_scale(model)[1]
         bounds = torch.tensor([[0.0] * history.dim, [1.0] * history.dim], dtype=torch.float64)
         chosen = torch.empty((0, history.dim), dtype=torch.float64)
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():

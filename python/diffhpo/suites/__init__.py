@@ -5,7 +5,7 @@
 |---|---|---|---|
 | `embedded` | XGBoost tuning, 10 dimensions, shipped with the package | train, validation, test | xgboost |
 | a directory | HPO-B's format | HPO-B's | its surrogates: xgboost |
-| `hpob-reduced` | 11 spaces of HPO-B with fewer columns, 3 to 9 dimensions | choice, report | `DIFFHPO_DATA` |
+| `hpob-reduced` | HPO-B, fewer columns, 3 to 9 dimensions | choice, report | `DIFFHPO_DATA`, xgboost |
 | `x48` | XGBoost tuning on 48 tables, 6 dimensions | train, validation, test | `DIFFHPO_DATA`, xgboost |
 | `grid-mlp`, `grid-fcnet` | complete tables of network trainings | train, test | `DIFFHPO_DATA` |
 | `bbob` | 24 functions in 2, 3, 5 and 10 dimensions | test | ioh |

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A surrogate of HPO-B's kind for a table that comes without one, computed once and kept in the user's cache."""
+"""A surrogate of HPO-B's kind for a table that has none, computed once and kept in the user's cache."""
 
 from __future__ import annotations
 

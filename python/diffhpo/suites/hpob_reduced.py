@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`hpob-reduced`: HPO-B with fewer columns, split into spaces that choose settings and spaces that are reported.
+"""`hpob-reduced`: HPO-B with fewer columns, split into spaces that choose settings and reported ones.
 
 Surrogates that the authors of EvoContext (github.com/acmisxuyutian/EvoContext) retrained on HPO-B's data
 without the indicator columns. Figures compare with other methods on the same files only.
