@@ -24,6 +24,7 @@ COMMANDS = [
     ["bench", "run"],
     ["bench", "report"],
     ["bench", "main"],
+    ["bench", "preset"],
     ["bench", "methods"],
     ["data", "fetch"],
     ["data", "verify"],

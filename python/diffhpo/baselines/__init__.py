@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from diffhpo.baselines.optuna_samplers import OptunaCMAES, OptunaGP, OptunaTPE
     from diffhpo.baselines.q_log_ei import QLogEI
     from diffhpo.baselines.random import RandomSearch
+    from diffhpo.baselines.smac3 import SMAC
     from diffhpo.baselines.sobol import SobolSearch
 
     BASELINES: dict[str, type]
 
 __all__ = [
     "BASELINES",
+    "SMAC",
     "DeepGaussianProcess",
     "GaussianProcess",
     "JitteredElites",
@@ -40,6 +42,7 @@ _NAMES = {
     "deep-gp": "DeepGaussianProcess",
     "optuna-gp": "OptunaGP",
     "qlogei": "QLogEI",
+    "smac": "SMAC",
     "sobol": "SobolSearch",
     "tpe": "OptunaTPE",
     "cma-es": "OptunaCMAES",
@@ -53,6 +56,7 @@ _MODULES = {
     "OptunaGP": "optuna_samplers",
     "OptunaTPE": "optuna_samplers",
     "QLogEI": "q_log_ei",
+    "SMAC": "smac3",
     "SobolSearch": "sobol",
     "OptunaCMAES": "optuna_samplers",
     "JitteredElites": "jittered_elites",

@@ -62,7 +62,7 @@ class _OptunaBaseline(Baseline):
         return optuna.create_study(direction="maximize", sampler=self._sampler(0))
 
     def _replayed(self, history: History, seed: int, count: int) -> Array:
-        """The sampler's suggestions after the history, (count, d); those asked for before count as running."""
+        """The sampler's suggestions after the history, (count, d); earlier ones of the batch are running."""
         import optuna
 
         with _quiet(optuna):

@@ -53,3 +53,16 @@ class DiffusionHPO:
         if X_pen is None:
             return self.policy.suggest(history, 1)
         return self.policy.choose(history, check_pool(X_pen, history.dim or None))
+
+    def suggest_batch(self, X_obs: ArrayLike, y_obs: ArrayLike, count: int) -> Array:
+        """The next `count` configurations, which are evaluated together, (count, d) float64 in [0, 1].
+
+        Args:
+            X_obs: (n, d) evaluated configurations in [0, 1].
+            y_obs: (n,) or (n, 1) their values, larger is better.
+            count: how many, at least 1.
+
+        Raises:
+            InputError: naming the argument, what came and what is accepted.
+        """
+        return self.policy.suggest(History.from_arrays(X_obs, y_obs), count)

@@ -68,6 +68,7 @@ METHODS: dict[str, MethodEntry] = {
         "deep-kernel Gaussian process: a Gaussian process on features that a network learns",
     ),
     "tpe": MethodEntry("TPE", "diffhpo.baselines:OptunaTPE", "Optuna's tree-structured Parzen estimator"),
+    "smac": MethodEntry("SMAC3", "diffhpo.baselines:SMAC", "SMAC3: random forest and expected improvement"),
     "sobol": MethodEntry("Sobol", "diffhpo.baselines:SobolSearch", "scrambled Sobol sequence"),
     "cma-es": MethodEntry("CMA-ES", "diffhpo.baselines:OptunaCMAES", "Optuna's covariance matrix adaptation"),
     "elites": MethodEntry(

@@ -76,6 +76,7 @@ def report_text(summary: dict[str, Any], timing: dict[str, Any], figures: Sequen
         "Mean normalised regret (lower is better) with its 95 % interval over tasks in brackets, and average "
         "rank (1 is best), after the given numbers of trials. Every search space counts alike. Ranks compare "
         "regrets rounded to 8 decimals; ties share their mean rank.",
+        *_relative(summary),
         *_significance(summary),
         *_figures(figures),
         *_losses(summary),
@@ -96,7 +97,7 @@ def _setting(summary: dict[str, Any]) -> str:
     continuous = grid["protocol"] == "continuous"
     curve = (
         " (official curves: the last entry repeats the one before)"
-        if continuous and not grid["corrected"]
+        if continuous and not grid["corrected"] and grid["batch"] == 1
         else " (corrected curves: the last entry holds the last evaluation)"
         if continuous
         else ""
@@ -105,12 +106,45 @@ def _setting(summary: dict[str, Any]) -> str:
         [
             f"- suite: `{grid['suite']}`, {grid['split']} tasks: {len(grid['tasks'])} of "
             f"{_count(len(spaces), 'search space')}",
-            f"- protocol: {grid['protocol']}{curve}, {grid['trials']} trials after the initial evaluations",
+            f"- protocol: {grid['protocol']}{curve}, {_length(grid)} after the initial evaluations",
             f"- seeds: {', '.join(grid['seeds'])}",
             f"- averages over {_count(summary['runs_per_method'], 'run')} of each method on "
             f"{_count(summary['tasks'], 'task')}",
         ]
     )
+
+
+def _relative(summary: dict[str, Any]) -> list[str]:
+    """Regret as a share of the best other method's; nothing for a single method."""
+    relative: dict[str, dict[str, Any]] | None = summary["relative"]
+    if relative is None:
+        return []
+    trials = summary["trials"]
+    rows = []
+    for method in by_regret(summary):
+        entry = relative[method]
+        cells = []
+        for place, rival in enumerate(entry["rival"]):
+            ratio, low, high = (entry[name][place] for name in ("ratio", "low", "high"))
+            value = "-" if ratio is None else f"{ratio:.2f}"
+            ends = "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
+            cells.append(f"{value}{ends} {_p_value(summary, trials[place], method, rival)}".rstrip())
+        rows.append([summary["methods"][method]["label"], *cells])
+    return [
+        "## Against the best of the others",
+        "Mean regret divided by that of the other method with the lowest mean regret at the same trial; below 1 "
+        "the method is better. In brackets the 95 % interval of a bootstrap over tasks, paired and within "
+        "search spaces; then Wilcoxon's p after Holm's correction over all pairs.",
+        markdown_table(["method", *(f"@{trial}" for trial in trials)], rows),
+    ]
+
+
+def _p_value(summary: dict[str, Any], trial: int, method: str, rival: str) -> str:
+    for comparison in summary["comparisons"]:
+        if comparison["trial"] == trial:
+            names = comparison["methods"]
+            return f"p={comparison['p_values'][names.index(method)][names.index(rival)]:.2g}"
+    return ""
 
 
 def _significance(summary: dict[str, Any]) -> list[str]:
@@ -202,6 +236,12 @@ def _interval(curve: dict[str, list[float | None]], trial: int) -> str:
 
 def _milliseconds(value: float) -> str:
     return f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def _length(grid: dict[str, Any]) -> str:
+    if grid["batch"] == 1:
+        return f"{grid['trials']} trials"
+    return f"{grid['trials']} rounds of {grid['batch']} configurations (tables count rounds)"
 
 
 def _count(number: int, noun: str) -> str:

@@ -24,6 +24,7 @@ def build_grid(
     protocol: Protocol = "continuous",
     corrected: bool = False,
     trials: int = 50,
+    batch: int = 1,
     shard: str = "1/1",
 ) -> Grid:
     """The grid of the chosen part of a suite.
@@ -35,7 +36,7 @@ def build_grid(
         spaces: search spaces; none means all.
         tasks: task names, or space/task where two spaces share a name; none means all of the spaces.
         seeds: how many of the tasks' seeds are used, from the first, or their names.
-        protocol, corrected, trials, shard: as in `Grid`.
+        protocol, corrected, trials, batch, shard: as in `Grid`.
 
     Raises:
         InputError: if a space, task or seed is not in the suite; the message lists those that are.
@@ -54,6 +55,7 @@ def build_grid(
         protocol=protocol,
         corrected=corrected,
         trials=trials,
+        batch=batch,
         shard=shard,
     )
 

@@ -13,11 +13,12 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from diffhpo.study.grid import Cell, Grid, Protocol, method_seed
 
 if TYPE_CHECKING:
+    from diffhpo.hpob.protocol import Run
     from diffhpo.hpob.task import Task
     from diffhpo.suites import Suite
 
@@ -63,6 +64,7 @@ class Worker:
             "protocol": self._grid.protocol,
             "corrected": self._grid.corrected,
             "trials": self._grid.trials,
+            "batch": self._grid.batch,
             "method_seed": method_seed(cell.space, cell.task, cell.seed),
             "error": None,
         }
@@ -86,16 +88,28 @@ class Worker:
         method = methods.create(cell.method, seed)
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(1)
+        if self._grid.batch > 1:
+            from diffhpo.hpob.batches import BatchMethod, evaluate_batches
+
+            run = evaluate_batches(
+                cast(BatchMethod, method), task, cell.seed, self._grid.trials, self._grid.batch
+            )
+            return _curve(run, digest)
         evaluate = {
             "continuous": protocol.evaluate_continuous,
             "discrete": protocol.evaluate_discrete,
         }[self._grid.protocol]
         run = evaluate(method, task, cell.seed, self._grid.trials, corrected=self._grid.corrected)
-        return {
-            "incumbents": [float(value) for value in run.incumbents],
-            "suggest_seconds": [float(seconds) for seconds in run.suggest_seconds],
-            "data": digest,
-        }
+        return _curve(run, digest)
+
+
+def _curve(run: Run, digest: str) -> dict[str, Any]:
+    """What the journal keeps of a run."""
+    return {
+        "incumbents": [float(value) for value in run.incumbents],
+        "suggest_seconds": [float(seconds) for seconds in run.suggest_seconds],
+        "data": digest,
+    }
 
 
 def data_digest(task: Task, protocol: Protocol) -> str:

@@ -51,7 +51,7 @@ def fitted_surrogate(x: Array, y: Array, folder: Path, name: str) -> tuple[Path,
         DataError: if the cache cannot be written.
         DependencyError: if xgboost is not installed.
     """
-    directory = computed_directory(folder)
+    directory = computed_directory(*folder.parts)
     model_file = directory / f"surrogate-{name}.json.gz"
     range_file = directory / f"range-{name}.json"
     if not range_file.is_file():

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from diffhpo.errors import InputError
 
@@ -48,7 +48,7 @@ def grid_datasets(names: Sequence[str], split: str) -> list[str]:
     return sorted(names)[GRIDS[split] :: 2]
 
 
-def check_split(suite: str, split: str, accepted: Sequence[str] | dict[str, object]) -> None:
+def check_split(suite: str, split: str, accepted: Collection[str]) -> None:
     """Refuses an unknown split.
 
     Raises:
