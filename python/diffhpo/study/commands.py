@@ -212,9 +212,9 @@ def preset(
         raise InputError(f"preset is {name!r}; accepted: {', '.join(PRESETS)}")
     known = {study.name: study for study in PRESETS[name]}
     wanted = names_of(studies) or list(known)
-    for study in wanted:
-        if study not in known:
-            raise InputError(f"studies names {study!r}; accepted: {', '.join(known)}")
+    for unknown in wanted:
+        if unknown not in known:
+            raise InputError(f"studies names {unknown!r}; accepted: {', '.join(known)}")
     chosen = names_of(methods)
     find_own_classes(chosen)
     failed = 0

@@ -132,9 +132,9 @@ def _relative(summary: dict[str, Any]) -> list[str]:
         rows.append([summary["methods"][method]["label"], *cells])
     return [
         "## Against the best of the others",
-        "Mean regret divided by that of the other method with the lowest mean regret at the same trial; below 1 "
-        "the method is better. In brackets the 95 % interval of a bootstrap over tasks, paired and within "
-        "search spaces; then Wilcoxon's p after Holm's correction over all pairs.",
+        "Mean regret divided by that of the other method with the lowest mean regret at the same trial; "
+        "below 1 the method is better. In brackets the 95 % interval of a bootstrap over tasks, paired and "
+        "within search spaces; then Wilcoxon's p after Holm's correction over all pairs.",
         markdown_table(["method", *(f"@{trial}" for trial in trials)], rows),
     ]
 
