@@ -6,11 +6,13 @@
 For each task, context size and seed a model sees n evaluated configurations and predicts others, which are
 
 * `uniform`: context and queries are drawn uniformly from the cube;
-* `trajectory`: the context are the first n configurations of an optimisation run (jittered elites ranked by a
-  Gaussian process), the queries the next ones of that run and of the other seeds' runs on the task.
+* `trajectory`: the context is the first n configurations of an optimisation run (jittered elites ranked by a
+  Gaussian process); the queries are candidates around its good ones, from which such a run chooses, and the
+  configuration that it chose. Later ones of the run would not do: they were chosen with knowledge of values
+  that the model does not see, so that no prediction could be calibrated on them.
 
-Values are the surrogate's, standardised by their mean and deviation over 2,048 uniform points of the task; log
-densities are in these units. A model is `gp`, `gp-rank`, `gp-power` (`bench/calibration_models.py`), or
+Values are the surrogate's, standardised by their mean and deviation over 2,048 uniform points of the task;
+log densities are in these units. A model is `gp`, `gp-rank`, `gp-power` (`bench/calibration_models.py`), or
 module:Class, made without arguments, with `predict(x_context, y_context, x_query)`.
 
 The expected calibration error is the mean over the levels .05, .10, ..., .95 of |share of queries whose
@@ -36,6 +38,7 @@ from scipy import stats
 from tqdm import tqdm
 
 from diffhpo.baselines import JitteredElites
+from diffhpo.history import History
 from diffhpo.hpob import evaluate_continuous
 from diffhpo.hpob.task import Task
 from diffhpo.study.report_text import markdown_table
@@ -46,7 +49,7 @@ Array = NDArray[np.float64]
 LEVELS = np.arange(1, 20) / 20
 SIZES = (5, 10, 20, 50)
 KINDS = ("uniform", "trajectory")
-#: Queries of one context; a trajectory gives each run's next configurations.
+#: Queries of one context.
 QUERIES = 60
 SCALING_POINTS = 2048
 RESAMPLES = 1000
@@ -76,17 +79,15 @@ class Contexts:
 
     Args:
         task: it needs a surrogate.
-        seeds: how many contexts of each size and kind.
         sizes: n.
     """
 
-    def __init__(self, task: Task, seeds: int, sizes: Sequence[int]) -> None:
+    def __init__(self, task: Task, sizes: Sequence[int]) -> None:
         self._task, self._seeds = task, seeds
         sample = task.surrogate(self._uniform("scaling", 0, SCALING_POINTS))
         self._mean, self._deviation = sample.mean(), sample.std() or 1.0
-        self._ahead = -(-QUERIES // seeds)
-        self._runs: list[Array] | None = None
-        self._longest = max(sizes) + self._ahead
+        self._runs: dict[int, Array] = {}
+        self._longest = max(sizes) + 1
 
     def _uniform(self, purpose: str, seed: int, count: int) -> Array:
         entropy = [*f"{self._task.space}/{self._task.name}/{purpose}".encode(), seed]
@@ -101,16 +102,17 @@ class Contexts:
             x = self._uniform("context", seed, size)
             queries = self._uniform("queries", seed, QUERIES)
         else:
-            if self._runs is None:
-                self._runs = [self._trajectory(number) for number in range(self._seeds)]
-            x = self._runs[seed][:size]
-            queries = np.concatenate([run[size : size + self._ahead] for run in self._runs])[:QUERIES]
+            run = self._trajectory(seed)
+            x, elites = run[:size], JitteredElites(candidates=QUERIES - 1)
+            candidates = elites.draw(History(x, self._value(x)), 1000 * seed + size)
+            queries = np.concatenate([candidates, run[size : size + 1]])
         return x, self._value(x), queries, self._value(queries)
 
     def _trajectory(self, seed: int) -> Array:
-        trials = self._longest - 5
-        run = evaluate_continuous(JitteredElites(seed), self._task, f"test{seed}", trials, corrected=True)
-        return run.x
+        if seed not in self._runs:
+            method, trials = JitteredElites(seed), self._longest - 5
+            self._runs[seed] = evaluate_continuous(method, self._task, f"test{seed}", trials).x
+        return self._runs[seed]
 
 
 def measure(
@@ -128,7 +130,7 @@ def measure(
     integrals = {(name, kind, n): np.empty(shape) for name in models for kind in KINDS for n in sizes}
     densities = {key: np.empty(shape) for key in integrals}
     for place, task in enumerate(tqdm(tasks, leave=False)):
-        contexts = Contexts(task, seeds, sizes)
+        contexts = Contexts(task, sizes)
         for kind in KINDS:
             for n in sizes:
                 for seed in range(seeds):
@@ -192,9 +194,7 @@ def table_text(table: dict[str, dict[str, dict[int, dict[str, Any]]]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument(
-        "--suite", default="hpob-reduced:choice", help="NAME:SPLIT; its tasks need surrogates"
-    )
+    parser.add_argument("--suite", default="hpob-reduced:choice", help="NAME:SPLIT, with surrogates")
     parser.add_argument("--models", default="gp,gp-rank,gp-power")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
@@ -210,8 +210,8 @@ def main() -> None:
     sizes = [int(size) for size in arguments.sizes.split(",")]
     table = measure(models, tasks, seeds=arguments.seeds, sizes=sizes)
     print(
-        f"{arguments.suite}: {len(tasks)} tasks, {arguments.seeds} contexts each, {QUERIES} queries a context; "
-        "intervals over tasks\n"
+        f"{arguments.suite}: {len(tasks)} tasks, {arguments.seeds} contexts each, {QUERIES} queries a "
+        "context; intervals over tasks\n"
     )
     print(table_text(table))
     if arguments.json:
