@@ -83,7 +83,7 @@ class Contexts:
     """
 
     def __init__(self, task: Task, sizes: Sequence[int]) -> None:
-        self._task, self._seeds = task, seeds
+        self._task = task
         sample = task.surrogate(self._uniform("scaling", 0, SCALING_POINTS))
         self._mean, self._deviation = sample.mean(), sample.std() or 1.0
         self._runs: dict[int, Array] = {}
