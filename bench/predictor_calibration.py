@@ -41,7 +41,7 @@ from diffhpo.baselines import JitteredElites
 from diffhpo.history import History
 from diffhpo.hpob import evaluate_continuous
 from diffhpo.hpob.task import Task
-from diffhpo.study.report_text import markdown_table
+from diffhpo.study.markdown import markdown_table
 from diffhpo.suites import open_suite
 
 Array = NDArray[np.float64]

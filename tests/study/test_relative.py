@@ -6,6 +6,7 @@ import pytest
 
 from diffhpo.errors import InputError
 from diffhpo.study.relative import relative_regret
+from diffhpo.study.relative_text import relative_section
 from diffhpo.study.stats import align, mean_normalised_regret
 
 
@@ -72,3 +73,27 @@ def test_bad_input() -> None:
         relative_regret(runs, [3])
     with pytest.raises(InputError, match="two or more"):
         relative_regret(align(results({"x": drawn(2, 1, 0)}, ["a", "a"])), [0])
+
+
+def test_the_section_names_the_leader_of_every_trial() -> None:
+    ranks = {"a": [1, 2, 1, 1], "b": [2, 1, 2, 2]}
+    summary = {
+        "trials": [3],
+        "comparisons": [{"trial": 3, "methods": ["a", "b"], "p_values": [[1.0, 0.04], [0.04, 1.0]]}],
+        "relative": {
+            "a": {"rival": ["b"], "ratio": [0.5], "low": [0.4], "high": [None]},
+            "b": {"rival": ["a"], "ratio": [None], "low": [None], "high": [None]},
+        },
+        "methods": {
+            name: {
+                "label": name.upper(),
+                "average_rank": {"mean": rank},
+                "mean_normalised_regret": {"mean": [0.1] * 4},
+            }
+            for name, rank in ranks.items()
+        },
+    }
+    text = "\n".join(relative_section(summary))
+    assert "Lowest average rank: B (trial 1), A (trials 2 to 3)." in text
+    assert "0.50 p=0.04" in text
+    assert relative_section({**summary, "relative": None}) == []

@@ -6,6 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from diffhpo.study.markdown import markdown_table
+from diffhpo.study.relative_text import by_regret, relative_section
+
 #: Heading of the only section whose text changes when the same study is made again.
 TIMING_HEADING = "## Timing"
 
@@ -16,24 +19,6 @@ _CAPTIONS = {
     "critical-difference": "Critical differences",
     "suggestion-time": "Time of a suggestion",
 }
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns line up in a terminal too; all but the first are flushed right.
-
-    Example:
-        >>> print(markdown_table(["method", "rank"], [["GP", "1.5"]]))
-        | method | rank |
-        |:-------|-----:|
-        | GP     |  1.5 |
-    """
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    lines = [
-        "| " + " | ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) + " |"
-        for row in (header, *rows)
-    ]
-    rule = "|:" + "-" * (widths[0] + 1) + "|" + "".join("-" * (width + 1) + ":|" for width in widths[1:])
-    return "\n".join([lines[0], rule, *lines[1:]])
 
 
 def summary_table(summary: dict[str, Any], timing: dict[str, Any] | None = None) -> str:
@@ -53,13 +38,6 @@ def summary_table(summary: dict[str, Any], timing: dict[str, Any] | None = None)
     return markdown_table([*header, "ms/suggestion"] if timing else header, rows)
 
 
-def by_regret(summary: dict[str, Any]) -> list[str]:
-    """The methods, lowest mean regret at the last trial of the table first."""
-    methods: dict[str, Any] = summary["methods"]
-    last = summary["trials"][-1]
-    return sorted(methods, key=lambda method: methods[method]["mean_normalised_regret"]["mean"][last])
-
-
 def report_text(summary: dict[str, Any], timing: dict[str, Any], figures: Sequence[str]) -> str:
     """The whole report.
 
@@ -76,7 +54,7 @@ def report_text(summary: dict[str, Any], timing: dict[str, Any], figures: Sequen
         "Mean normalised regret (lower is better) with its 95 % interval over tasks in brackets, and average "
         "rank (1 is best), after the given numbers of trials. Every search space counts alike. Ranks compare "
         "regrets rounded to 8 decimals; ties share their mean rank.",
-        *_relative(summary),
+        *relative_section(summary),
         *_significance(summary),
         *_figures(figures),
         *_losses(summary),
@@ -112,39 +90,6 @@ def _setting(summary: dict[str, Any]) -> str:
             f"{_count(summary['tasks'], 'task')}",
         ]
     )
-
-
-def _relative(summary: dict[str, Any]) -> list[str]:
-    """Regret as a share of the best other method's; nothing for a single method."""
-    relative: dict[str, dict[str, Any]] | None = summary["relative"]
-    if relative is None:
-        return []
-    trials = summary["trials"]
-    rows = []
-    for method in by_regret(summary):
-        entry = relative[method]
-        cells = []
-        for place, rival in enumerate(entry["rival"]):
-            ratio, low, high = (entry[name][place] for name in ("ratio", "low", "high"))
-            value = "-" if ratio is None else f"{ratio:.2f}"
-            ends = "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
-            cells.append(f"{value}{ends} {_p_value(summary, trials[place], method, rival)}".rstrip())
-        rows.append([summary["methods"][method]["label"], *cells])
-    return [
-        "## Against the best of the others",
-        "Mean regret divided by that of the other method with the lowest mean regret at the same trial; "
-        "below 1 the method is better. In brackets the 95 % interval of a bootstrap over tasks, paired and "
-        "within search spaces; then Wilcoxon's p after Holm's correction over all pairs.",
-        markdown_table(["method", *(f"@{trial}" for trial in trials)], rows),
-    ]
-
-
-def _p_value(summary: dict[str, Any], trial: int, method: str, rival: str) -> str:
-    for comparison in summary["comparisons"]:
-        if comparison["trial"] == trial:
-            names = comparison["methods"]
-            return f"p={comparison['p_values'][names.index(method)][names.index(rival)]:.2g}"
-    return ""
 
 
 def _significance(summary: dict[str, Any]) -> list[str]:
