@@ -206,6 +206,7 @@ def preset(
     Most need data that the package does not bring, below the directory that DIFFHPO_DATA names. What is
     finished already is not done again; methods may be added in later calls that repeat the earlier ones.
     """
+    from diffhpo.study.methods import create
     from diffhpo.study.selection import build_grid
 
     if name not in PRESETS:
@@ -217,21 +218,26 @@ def preset(
             raise InputError(f"studies names {unknown!r}; accepted: {', '.join(known)}")
     chosen = names_of(methods)
     find_own_classes(chosen)
-    failed = 0
-    for study in (known[study] for study in wanted):
-        grid = build_grid(
-            study.suite,
-            methods=chosen or study.methods,
-            split=study.split,
-            seeds=seeds or study.seeds,
-            protocol=study.protocol,
+    grids = {
+        study: build_grid(
+            known[study].suite,
+            methods=chosen or known[study].methods,
+            split=known[study].split,
+            seeds=seeds or known[study].seeds,
+            protocol=known[study].protocol,
             corrected=True,
-            trials=trials or study.trials,
-            batch=study.batch,
+            trials=trials or known[study].trials,
+            batch=known[study].batch,
         )
-        lost = run_grid(out / study.name, grid, workers, progress, retry_failed)
+        for study in wanted
+    }
+    for method in {method for grid in grids.values() for method in grid.methods}:
+        create(method, seed=0)  # a package that is missing is told now, not by every run
+    failed = 0
+    for study, grid in grids.items():
+        lost = run_grid(out / study, grid, workers, progress, retry_failed)
         shown = [trial for trial in TABLE_TRIALS if trial <= grid.trials]
-        report_runs([out / study.name], None, shown, [], allow_missing=lost > 0)
+        report_runs([out / study], None, shown, [], allow_missing=lost > 0)
         failed += lost
     if failed:
         raise typer.Exit(1)

@@ -34,6 +34,14 @@ ROWS = 40 * N_INITIAL
 SCALE_LOG2 = 12
 
 
+def _import_ioh() -> Any:
+    try:
+        import ioh
+    except ImportError as error:
+        raise DependencyError('the suite bbob needs ioh: pip install "diffhpo[bench]"') from error
+    return ioh
+
+
 class BBOBFunction:
     """Minus a BBOB function on the unit cube: a callable (k, d) -> (k,).
 
@@ -52,10 +60,7 @@ class BBOBFunction:
         self._problem = self._load()
 
     def _load(self) -> Any:
-        try:
-            import ioh
-        except ImportError as error:
-            raise DependencyError('the suite bbob needs ioh: pip install "diffhpo[bench]"') from error
+        ioh = _import_ioh()
         function, dim, instance = self._arguments
         return ioh.get_problem(function, instance, dim, ioh.ProblemClass.BBOB)
 
@@ -81,8 +86,10 @@ def bbob_suite(split: str = "test") -> TaskSuite:
 
     Raises:
         InputError: on another split.
+        DependencyError: if ioh is not installed.
     """
     check_split("bbob", split, ("test",))
+    _import_ioh()  # here, not in each of a thousand runs
     makers = {
         f"bbob-{dim}d": {f"f{function:02d}": partial(_task, function, dim) for function in FUNCTIONS}
         for dim in DIMENSIONS
