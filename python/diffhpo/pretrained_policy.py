@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy that brings its knowledge with it: a universal model pretrained on other functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+from diffhpo.errors import InputError
+from diffhpo.history import Array, History, check_pool
+from diffhpo.model.universal.dimensions import MAX_DIM
+from diffhpo.model.universal.in_context import InContextModel
+from diffhpo.model.universal.model import UniversalModel
+from diffhpo.one_thread import one_thread
+from diffhpo.policy import Snap, check_seed, derived_seed, initial_design, new_rows
+from diffhpo.pretrained import pretrained_model
+from diffhpo.ranker import Ranker
+
+
+@dataclass(frozen=True)
+class PretrainedRecipe:
+    """How a pretrained model's predictions and samples become suggestions."""
+
+    generated: int = 128
+    """Configurations drawn by the diffusion model from the posterior of the optimum."""
+    spread: int = 256
+    """Points of a scrambled Sobol sequence."""
+    elites: int = 128
+    """Jittered copies of the best trials."""
+    refinements: int = 3
+    """Rounds in which the best candidates are jittered ever more finely and ranked again."""
+    refined: int = 96
+    """Candidates of one such round."""
+    reverse_steps: int = 20
+    guidance: float = 0.0
+    rank_with: str = "predictor"
+    """"predictor", "gp" (fitted to the run), or "both" (mean of ranks)."""
+    context_size: int = 200
+    """Trials that are read; of more, `History.bounded` keeps the best, the latest and a spread."""
+    pool_chunk: int = 2048
+    """Pending configurations of the discrete protocol that are scored at once."""
+    batch_shortlist: int = 192
+    """Of more candidates than this a batch is chosen among the best."""
+
+
+class PretrainedPolicy:
+    """Suggests from pretrained weights: no fitting, milliseconds, any space of up to 32 dimensions.
+
+    Candidates come from the diffusion model (samples of the posterior of the optimum), from around the best
+    trials and from everywhere; the Predictor's expected improvement ranks them, and the best are refined. A
+    batch is chosen one by one, each choice conditioning the next.
+
+    Args:
+        model: the universal model; the package's own by default.
+        seed: all randomness is a function of it and of the history.
+        kinds: of each dimension, see `Dimensions`; continuous where it is left out.
+        roles: of each dimension, see `diffhpo.parameter_roles`.
+        recipe: settings.
+        executor: of the reverse loop.
+
+    Raises:
+        InputError: on a negative seed.
+        CheckpointError: if the package lacks its weights.
+
+    Example:
+        >>> history = History([[0.1], [0.4], [0.6], [0.9]], [0.0, 0.8, 0.7, 0.1])
+        >>> PretrainedPolicy(seed=0).suggest(history, 2).shape
+        (2, 1)
+    """
+
+    def __init__(
+        self,
+        model: UniversalModel | None = None,
+        *,
+        seed: int = 0,
+        kinds: Sequence[int] | None = None,
+        roles: Sequence[int] | None = None,
+        recipe: PretrainedRecipe | None = None,
+        executor: str = "auto",
+    ) -> None:
+        self.model = pretrained_model() if model is None else model
+        self.seed = check_seed(seed)
+        self.kinds = None if kinds is None else torch.tensor(list(kinds))
+        self.roles = None if roles is None else torch.tensor(list(roles))
+        self.recipe = PretrainedRecipe() if recipe is None else recipe
+        self.executor = executor
+
+    @one_thread()
+    def suggest(self, history: History, count: int = 1, *, snap: Snap | None = None) -> Array:
+        """The next configurations, as `Policy.suggest`.
+
+        Raises:
+            InputError: if `count` is below 1 or the history has more than 32 dimensions.
+        """
+        if count < 1:
+            raise InputError(f"count is {count}; at least 1 is needed")
+        if len(history) == 0:
+            design = initial_design(history.dim, count, start=len(history.seen), seed=self.seed)
+            return design if snap is None else snap(design)
+        run = self.read(history)
+        candidates = self.candidates(history, run, count)
+        candidates = new_rows(candidates if snap is None else snap(candidates), history.seen)
+        scores = self._scores(history, run, candidates)
+        rng = np.random.default_rng([self.seed, len(history), len(history.pending), 1])
+        for round_ in range(self.recipe.refinements):
+            around = _refined(candidates, scores, self.recipe.refined, 0.1 * 0.35**round_, rng)
+            around = new_rows(around if snap is None else snap(around), np.concatenate([history.seen, candidates]))
+            if len(around):
+                candidates = np.concatenate([candidates, around])
+                scores = np.concatenate([scores, self._scores(history, run, around)])
+        if len(candidates) <= count:
+            return candidates
+        if count == 1 and len(history.pending) == 0:
+            return candidates[[scores.argmax()]]
+        order = np.argsort(-scores, kind="stable")
+        shortlist = order[: max(self.recipe.batch_shortlist, 4 * count)]
+        return candidates[shortlist[self._choose_batch(history, run, candidates[shortlist], count)]]
+
+    @one_thread()
+    def choose(self, history: History, pool: Array) -> int:
+        """The next of the pending configurations, as `Policy.choose`: all of them are scored.
+
+        Raises:
+            InputError: if the pool is empty or not inside the unit cube.
+        """
+        pool = check_pool(pool, history.dim)
+        if len(pool) == 1 or len(history) == 0:
+            target = initial_design(pool.shape[1], 1, start=0, seed=self.seed)
+            return int(((pool - target) ** 2).sum(1).argmin())
+        return int(self._scores(history, self.read(history), pool).argmax())
+
+    def read(self, history: History) -> InContextModel:
+        """The model with the trials of the history in context; a failed trial has the worst value seen."""
+        if not 1 <= history.dim <= MAX_DIM:
+            raise InputError(
+                f"the history has {history.dim} dimensions; the pretrained model takes 1 to {MAX_DIM}: use "
+                "HistoryPolicy for larger spaces"
+            )
+        kept = history.bounded(self.recipe.context_size)
+        x = np.concatenate([kept.x, kept.failed])
+        y = np.concatenate([kept.y, np.full(len(kept.failed), history.y.min())])
+        return InContextModel(
+            self.model, torch.from_numpy(x), torch.from_numpy(y), kinds=self.kinds, roles=self.roles
+        )
+
+    def candidates(self, history: History, run: InContextModel, count: int = 1) -> Array:
+        """What is ranked, (k, d): generated, spread over the cube, and around the best trials."""
+        recipe = self.recipe
+        seed = derived_seed(self.seed, len(history), len(history.pending))
+        rng = np.random.default_rng([self.seed, len(history), len(history.pending)])
+        groups = []
+        if recipe.generated:
+            generated = run.generate(
+                max(recipe.generated, 4 * count),
+                seed=seed,
+                steps=recipe.reverse_steps,
+                guidance=recipe.guidance,
+                executor=self.executor,
+            )
+            groups.append(generated.double().numpy())
+        if recipe.spread:
+            start = recipe.spread * len(history)
+            groups.append(initial_design(history.dim, recipe.spread, start=start, seed=self.seed))
+        if recipe.elites:
+            groups.append(_around_best(history, recipe.elites, rng))
+        return np.concatenate(groups)
+
+    def _scores(self, history: History, run: InContextModel, points: Array) -> Array:
+        recipe = self.recipe
+        scores = []
+        if recipe.rank_with in ("predictor", "both"):
+            with torch.no_grad():
+                parts = torch.from_numpy(points).split(recipe.pool_chunk)
+                scores.append(torch.cat([run.log_improvement(part) for part in parts]).double().numpy())
+        if recipe.rank_with in ("gp", "both"):
+            scores.append(Ranker(history, warp=True).scores(points))
+        if len(scores) == 1:
+            return scores[0]
+        return np.mean([score.argsort().argsort() for score in scores], axis=0)
+
+    def _choose_batch(self, history: History, run: InContextModel, points: Array, count: int) -> list[int]:
+        """Greedy: the best by expected improvement, given the earlier choices at their predicted means."""
+        pending = len(history.pending)
+        belief = run.belief(torch.from_numpy(np.concatenate([history.pending, points])))
+        for index in range(pending):
+            belief.believe(index)
+        chosen: list[int] = []
+        while len(chosen) < count:
+            if chosen:
+                belief.believe(pending + chosen[-1])
+            scores = belief.log_improvement()[pending:]
+            scores[chosen] = -torch.inf
+            chosen.append(int(scores.argmax()))
+        return chosen
+
+
+def _refined(points: Array, scores: Array, count: int, scale: float, rng: np.random.Generator) -> Array:
+    """(count, d) jittered copies of the best eight: some coordinates moved, by about `scale`."""
+    best = np.argsort(-scores, kind="stable")[:8]
+    centres = points[best[np.arange(count) % len(best)]]
+    moved = rng.random(centres.shape) < 0.5
+    moved[np.arange(count), rng.integers(points.shape[1], size=count)] = True
+    size = scale * np.exp(rng.normal(size=(count, 1)))
+    return np.clip(centres + moved * size * rng.normal(size=centres.shape), 0, 1)
+
+
+def _around_best(history: History, count: int, rng: np.random.Generator) -> Array:
+    """(count, d) copies of the ten best trials: some coordinates moved, by steps of very different sizes."""
+    order = np.argsort(-history.y, kind="stable")[:10]
+    weight = 0.8 ** np.arange(len(order))
+    centres = history.x[order[rng.choice(len(order), size=count, p=weight / weight.sum())]]
+    deviation = np.exp(rng.uniform(np.log(0.005), np.log(0.3), size=(count, 1)))
+    moved = rng.random(centres.shape) < 0.5
+    moved[np.arange(count), rng.integers(history.dim, size=count)] = True
+    return np.clip(centres + moved * deviation * rng.normal(size=centres.shape), 0, 1)
+
+
+
