@@ -13,6 +13,7 @@ import numpy as np
 
 from diffhpo.baselines.baseline import Baseline, nearest_rows
 from diffhpo.errors import DependencyError
+from diffhpo.gaussian_process import LARGEST_VALUE
 from diffhpo.history import Array, History
 from diffhpo.policy import derived_seed
 
@@ -164,7 +165,9 @@ class OptunaGP(_OptunaBaseline):
         return GPSampler(n_startup_trials=self.n_startup_trials, seed=seed % 2**32)
 
     def _suggest(self, history: History, seed: int) -> Array:
-        return self._replayed(history, seed, 1)[0]
+        # Its standardisation squares the values.
+        values = np.clip(history.y, -LARGEST_VALUE, LARGEST_VALUE)
+        return self._replayed(History(history.x, values), seed, 1)[0]
 
 
 class OptunaCMAES(_OptunaBaseline):
