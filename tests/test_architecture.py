@@ -21,6 +21,7 @@ LEVELS = [
     ["history_policy", "pretrained_policy"],
     ["optimizer"],
     ["baselines", "hpob", "integrations"],
+    ["suites"],
     ["study", "pretraining"],
     ["doctor"],
     ["cli", "__main__"],

@@ -18,12 +18,13 @@ from typer.testing import CliRunner
 
 from diffhpo import __version__
 from diffhpo.cli import app
-from diffhpo.study import commands
+from diffhpo.study import commands, presets
 
 COMMANDS = [
     ["bench", "run"],
     ["bench", "report"],
     ["bench", "main"],
+    ["bench", "preset"],
     ["bench", "methods"],
     ["data", "fetch"],
     ["data", "verify"],
@@ -98,6 +99,23 @@ def test_a_study_from_run_to_report(place: Path) -> None:
     assert (place / "elsewhere" / "rank-and-regret.svg").is_file()
 
 
+def test_a_preset_runs_and_reports_its_studies(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    studies = (presets.PresetStudy("a", "embedded", "test", seeds=1, trials=2, methods=("random", "sobol")),)
+    batches = presets.PresetStudy("b", "embedded", "test", 1, 2, ("random", "sobol"), batch=3)
+    monkeypatch.setitem(presets.PRESETS, "dev", (*studies, batches))
+    preset = ["bench", "preset", "dev", "--out", "runs/dev", "--workers", 1, "--no-progress"]
+    done = call(*preset)
+    assert done.exit_code == 0, done.output
+    for name, text in (("a", "2 trials after"), ("b", "2 rounds of 3 configurations")):
+        report = (place / "runs" / "dev" / name / "report" / "report.md").read_text()
+        assert text in report
+        assert "Against the best of the others" in report
+    done = call(*preset, "--studies", "b", "--methods", "random,sobol,own:Uniform")
+    assert done.exit_code == 1  # it knows the discrete protocol alone
+    assert "has no suggest_batch" in done.stderr
+    assert "16 kept" in done.stdout
+
+
 def test_failed_runs_give_code_1_and_their_names(place: Path) -> None:
     arguments = [*RUN, "--methods", "own:Uniform,own:Failing", "--out", "runs/f", "--tasks", "t1"]
     done = call(*arguments, "--no-progress")
@@ -129,6 +147,9 @@ def test_failed_runs_give_code_1_and_their_names(place: Path) -> None:
         (["bench", "report", "absent"], "absent is not a run directory"),
         (["bench", "report", "absent", "--trials", "ten"], "trials names 'ten'"),
         (["bench", "report", "absent", "--with", "a/M.json", "--with", "b/M.json"], "names M twice"),
+        (["bench", "preset", "tiny", "--out", "x"], "preset is 'tiny'; accepted: dev, full"),
+        (["bench", "preset", "dev", "--out", "x", "--studies", "bbob"], "accepted: hpob-choice, x48-val"),
+        ([*RUN, "--out", "x", "--batch", "4"], "the discrete protocol has no batches"),
         (["data", "fetch", "hpob-v4"], "accepted: 'hpob'"),
         (["data", "verify", "--cache-dir", "nothing"], "diffhpo data fetch"),
     ],

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench.suite import design, evaluate, extremes, surrogate
+from bench.suite import design, evaluate, surrogate
 from bench.suite.collect import collect
 from bench.suite.journal import Journal
 from bench.suite.layout import initial_designs, shuffle, write_gzip_json
@@ -29,6 +29,7 @@ from bench.suite.tables import Table, load_table
 from tqdm import tqdm
 
 from diffhpo.hpob.data import Benchmark
+from diffhpo.suites import extremes
 
 SCHEMA = 1
 N_CHECKS = 4

@@ -86,7 +86,7 @@ def score_candidates(
         1
     """
     scores = _standardised_scores(model, candidates, best, acquisition, ucb_beta, chunk)
-    location, scale = _outcome_scale(model)
+    location, scale = outcome_scale(model)
     if acquisition == "ei":
         return scores * scale
     if acquisition == "logei":
@@ -280,7 +280,7 @@ def _believe(model: Model, point: Tensor, best: float) -> tuple[Model, float]:
         return model.condition_on_observations(point.unsqueeze(0), value), max(best, value.item())
 
 
-def _outcome_scale(model: Model) -> tuple[float, float]:
+def outcome_scale(model: Model) -> tuple[float, float]:
     """Mean and deviation that the outcomes were standardised with."""
     transform = getattr(model, "outcome_transform", None)
     if transform is None:
@@ -301,7 +301,7 @@ def _acquisition_function(
     from botorch.exceptions.warnings import NumericsWarning
 
     check_acquisition(acquisition, ucb_beta)
-    location, scale = _outcome_scale(model)
+    location, scale = outcome_scale(model)
     standardise = ScalarizedPosteriorTransform(
         weights=torch.tensor([1 / scale], dtype=torch.float64), offset=-location / scale
     )

@@ -349,13 +349,13 @@ class TestBuild:
             assert distance.max() < 0.15
         np.testing.assert_array_equal(near, local(f"task {task}", x, y))
 
-    def test_extremes_agree_with_exhaustion(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_extremes_agree_with_exhaustion(self) -> None:
         xgboost = pytest.importorskip("xgboost")
-        from bench.suite import extremes
         from bench.suite.surrogate import fit
 
+        from diffhpo.suites import extremes
+
         # So few starting points that the best cell is found by climbing, not by chance.
-        monkeypatch.setattr(extremes, "SOBOL_LOG2", 3)
         rng = np.random.default_rng(3)
         x = rng.random((60, 3)).round(6)
         y = np.sin(9 * x[:, 0]) * x[:, 1] + np.cos(7 * x[:, 2])
@@ -364,7 +364,9 @@ class TestBuild:
         booster.load_model(bytearray(json.dumps(fitted.model).encode()))
         grid = extremes.cells(fitted.model, 3)
         everything = booster.inplace_predict(np.array(list(itertools.product(*grid))))
-        value, point = extremes.highest(lambda z: booster.inplace_predict(z).astype(float), grid, x[:2], 0)
+        value, point = extremes.highest(
+            lambda z: booster.inplace_predict(z).astype(float), grid, x[:2], 0, sobol_log2=3
+        )
         assert value == everything.max()
         assert booster.inplace_predict(point[None])[0] == everything.max()
         # What was rounded away for shipping moves no prediction.

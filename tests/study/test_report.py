@@ -15,8 +15,8 @@ from diffhpo.hpob.results import read_results, write_results
 from diffhpo.study.collection import collect
 from diffhpo.study.grid import Cell, Grid
 from diffhpo.study.journal import Journal, Record
+from diffhpo.study.markdown import markdown_table
 from diffhpo.study.report import build_report, write_report
-from diffhpo.study.report_text import markdown_table
 from diffhpo.study.stats import average_rank, mean_normalised_regret
 
 GRID = Grid(

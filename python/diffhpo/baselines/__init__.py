@@ -15,25 +15,36 @@ if TYPE_CHECKING:
     from diffhpo.baselines.deep_gaussian_process import DeepGaussianProcess
     from diffhpo.baselines.gaussian_process import GaussianProcess
     from diffhpo.baselines.jittered_elites import JitteredElites
-    from diffhpo.baselines.optuna_samplers import OptunaCMAES, OptunaTPE
+    from diffhpo.baselines.optuna_samplers import OptunaCMAES, OptunaGP, OptunaTPE
+    from diffhpo.baselines.q_log_ei import QLogEI
     from diffhpo.baselines.random import RandomSearch
+    from diffhpo.baselines.smac3 import SMAC
+    from diffhpo.baselines.sobol import SobolSearch
 
     BASELINES: dict[str, type]
 
 __all__ = [
     "BASELINES",
+    "SMAC",
     "DeepGaussianProcess",
     "GaussianProcess",
     "JitteredElites",
     "OptunaCMAES",
+    "OptunaGP",
     "OptunaTPE",
+    "QLogEI",
     "RandomSearch",
+    "SobolSearch",
 ]
 
 _NAMES = {
     "random": "RandomSearch",
     "gp": "GaussianProcess",
     "deep-gp": "DeepGaussianProcess",
+    "optuna-gp": "OptunaGP",
+    "qlogei": "QLogEI",
+    "smac": "SMAC",
+    "sobol": "SobolSearch",
     "tpe": "OptunaTPE",
     "cma-es": "OptunaCMAES",
     "elites": "JitteredElites",
@@ -45,7 +56,11 @@ _class, __dir__ = lazy_exports(
         "RandomSearch": "random",
         "GaussianProcess": "gaussian_process",
         "DeepGaussianProcess": "deep_gaussian_process",
+        "OptunaGP": "optuna_samplers",
         "OptunaTPE": "optuna_samplers",
+        "QLogEI": "q_log_ei",
+        "SMAC": "smac3",
+        "SobolSearch": "sobol",
         "OptunaCMAES": "optuna_samplers",
         "JitteredElites": "jittered_elites",
     },

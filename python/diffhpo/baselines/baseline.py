@@ -64,6 +64,29 @@ class Baseline(ABC):
             return int(nearest_rows(self._first(pool.shape[1]), pool, 1)[0, 0])
         return int(self._choose(history, pool, seed))
 
+    def suggest_batch(self, X_obs: ArrayLike, y_obs: ArrayLike, count: int) -> Array:
+        """The next `count` configurations, which are evaluated together, (count, d) in [0, 1].
+
+        Args:
+            X_obs: (n, d) evaluated configurations in [0, 1]; n >= 1.
+            y_obs: (n,) or (n, 1) their values, larger is better.
+            count: how many, at least 1.
+
+        Raises:
+            InputError: naming the argument, or if the method has no batches.
+        """
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise InputError(f"count is {count!r}; a whole number of at least 1 is needed")
+        history = History.from_arrays(X_obs, y_obs)
+        if len(history) == 0:
+            raise InputError("X_obs is empty; a batch needs at least one evaluated configuration")
+        points = self._suggest_batch(history, count, derived_seed(self.seed, np.shape(y_obs)[0]))
+        return np.clip(np.asarray(points, dtype=np.float64), 0.0, 1.0)
+
+    def _suggest_batch(self, history: History, count: int, seed: int) -> Array:
+        """The next configurations, (count, d)."""
+        raise InputError(f"{type(self).__name__} suggests one configuration at a time, no batches")
+
     def _first(self, dim: int) -> Array:
         return initial_design(dim, 1, start=0, seed=self.seed)
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from scipy.stats import rankdata
 
-from diffhpo.acquisition import score_candidates
+from diffhpo.acquisition import score_candidates, select_batch
 from diffhpo.baselines.baseline import Baseline, nearest_rows
 from diffhpo.errors import InputError
 from diffhpo.gaussian_process import fit_gaussian_process
@@ -21,7 +21,8 @@ class JitteredElites(Baseline):
     A trial of relative rank r in [0, 1] (1 is the best) is drawn with weight exp(greed * r); normal noise of
     deviation `jitter` is added on the scale [-1, 1], so half of it in [0, 1], and the result is clipped to
     the cube. The candidate with the largest LogEI is suggested as it is, without refinement by gradients.
-    Where the diffusion model's candidates are no better than these, the model has not earned its cost.
+    Where the diffusion model's candidates are no better than these, the model has not earned its cost. The
+    points of a batch are chosen one after the other, see `select_batch`.
 
     Discrete: each candidate stands for its `pool_neighbours` nearest pending configurations, and the
     Gaussian process chooses among those.
@@ -77,6 +78,13 @@ class JitteredElites(Baseline):
         new = new_rows(points, history.x)
         points = new if len(new) else points
         return points[self._best(history, points)]
+
+    def _suggest_batch(self, history: History, count: int, seed: int) -> Array:
+        points = self.draw(history, seed)
+        new = new_rows(points, history.x)
+        candidates = torch.from_numpy(new if len(new) >= count else points)
+        model = fit_gaussian_process(torch.tensor(history.x), torch.tensor(history.y))
+        return candidates[select_batch(model, candidates, count, history.best)].numpy()
 
     def _choose(self, history: History, pool: Array, seed: int) -> int:
         shortlist = np.unique(nearest_rows(self.draw(history, seed), pool, self.pool_neighbours))

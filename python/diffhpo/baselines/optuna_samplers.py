@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TPE and CMA-ES as Optuna brings them, behind the interface of the other baselines."""
+"""TPE, CMA-ES and a Gaussian process as Optuna brings them, behind the interface of the other baselines."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from diffhpo.baselines.baseline import Baseline, nearest_rows
 from diffhpo.errors import DependencyError
+from diffhpo.gaussian_process import LARGEST_VALUE
 from diffhpo.history import Array, History
 from diffhpo.policy import derived_seed
 
@@ -61,6 +62,17 @@ class _OptunaBaseline(Baseline):
 
         return optuna.create_study(direction="maximize", sampler=self._sampler(0))
 
+    def _replayed(self, history: History, seed: int, count: int) -> Array:
+        """The sampler's suggestions after the history, (count, d); earlier ones of the batch are running."""
+        import optuna
+
+        with _quiet(optuna):
+            study = self._study()
+            study.add_trials([_finished(x, y) for x, y in zip(history.x, history.y.tolist(), strict=True)])
+            study.sampler = self._sampler(seed)
+            trials = [study.ask(_distributions(history.dim)) for _ in range(count)]
+        return np.array([[trial.params[name] for name in sorted(trial.params)] for trial in trials])
+
 
 def _distributions(dim: int) -> dict[str, optuna.distributions.BaseDistribution]:
     from optuna.distributions import FloatDistribution
@@ -84,7 +96,8 @@ def _finished(x: Array, y: float, attributes: dict[str, Any] | None = None) -> o
 class OptunaTPE(_OptunaBaseline):
     """Optuna's multivariate TPE (Bergstra et al. 2011); the history is replayed into a study each time.
 
-    Discrete: the pending configuration nearest to the sampler's suggestion.
+    A batch is drawn with Optuna's constant liar: trials that are being evaluated count as bad ones. Discrete:
+    the pending configuration nearest to the sampler's suggestion.
 
     Args:
         seed: of the run.
@@ -107,17 +120,54 @@ class OptunaTPE(_OptunaBaseline):
     def _sampler(self, seed: int) -> optuna.samplers.BaseSampler:
         from optuna.samplers import TPESampler
 
-        return TPESampler(multivariate=True, n_startup_trials=self.n_startup_trials, seed=seed % 2**32)
+        # constant_liar changes nothing while one trial at a time is asked for.
+        return TPESampler(
+            multivariate=True,
+            n_startup_trials=self.n_startup_trials,
+            constant_liar=True,
+            seed=seed % 2**32,
+        )
 
     def _suggest(self, history: History, seed: int) -> Array:
-        import optuna
+        return self._replayed(history, seed, 1)[0]
 
-        with _quiet(optuna):
-            study = self._study()
-            study.add_trials([_finished(x, y) for x, y in zip(history.x, history.y.tolist(), strict=True)])
-            study.sampler = self._sampler(seed)
-            trial = study.ask(_distributions(history.dim))
-        return np.array([trial.params[name] for name in sorted(trial.params)])
+    def _suggest_batch(self, history: History, count: int, seed: int) -> Array:
+        return self._replayed(history, seed, count)
+
+
+class OptunaGP(_OptunaBaseline):
+    """Optuna's GPSampler: a Gaussian process, Matern 5/2, with its own priors, and LogEI.
+
+    The history is replayed into a study each time. Discrete: the pending configuration nearest to the
+    sampler's suggestion.
+
+    Args:
+        seed: of the run.
+        n_startup_trials: below this many trials the sampler draws at random; Optuna's default is 10, here 5
+            because that is HPO-B's initial design.
+
+    Raises:
+        DependencyError: if optuna is not installed.
+
+    Example:
+        >>> OptunaGP(seed=0).observe_and_suggest([[0.1], [0.6], [0.7], [0.2], [0.9]], range(5)).shape
+        (1, 1)
+    """
+
+    def __init__(self, seed: int = 0, *, n_startup_trials: int = 5) -> None:
+        super().__init__(seed)
+        _import_optuna()
+        self.n_startup_trials = n_startup_trials
+
+    def _sampler(self, seed: int) -> optuna.samplers.BaseSampler:
+        from optuna.samplers import GPSampler
+
+        return GPSampler(n_startup_trials=self.n_startup_trials, seed=seed % 2**32)
+
+    def _suggest(self, history: History, seed: int) -> Array:
+        # Its standardisation squares the values.
+        values = np.clip(history.y, -LARGEST_VALUE, LARGEST_VALUE)
+        return self._replayed(History(history.x, values), seed, 1)[0]
 
 
 class OptunaCMAES(_OptunaBaseline):

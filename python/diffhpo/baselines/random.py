@@ -23,5 +23,8 @@ class RandomSearch(Baseline):
     def _suggest(self, history: History, seed: int) -> Array:
         return np.random.default_rng(seed).random(history.dim)
 
+    def _suggest_batch(self, history: History, count: int, seed: int) -> Array:
+        return np.random.default_rng(seed).random((count, history.dim))
+
     def _choose(self, history: History, pool: Array, seed: int) -> int:
         return int(np.random.default_rng(seed).integers(len(pool)))

@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
 from numpy.typing import ArrayLike
 
+from diffhpo.errors import InputError
 from diffhpo.history import Array, History, check_pool
 from diffhpo.history_policy import HistoryPolicy
 from diffhpo.policy import Policy
@@ -17,10 +22,11 @@ class DiffusionHPO:
     Args:
         seed: the same seed and history give the same suggestion, also from a fresh object.
         recipe: `"elite"`, `"brief"` or a Recipe, see `HistoryPolicy`; ignored if a policy is given.
-        policy: what proposes.
+        policy: what proposes; or "module:Class", which is made as `Class(seed=seed, **policy_settings)`.
+        policy_settings: see there.
 
     Raises:
-        InputError: on an unknown recipe or a negative seed.
+        InputError: on an unknown recipe, a negative seed, or a class that is not there.
 
     Example:
         >>> method = DiffusionHPO(seed=0)
@@ -29,9 +35,20 @@ class DiffusionHPO:
     """
 
     def __init__(
-        self, seed: int = 0, *, recipe: str | Recipe = "elite", policy: Policy | None = None
+        self,
+        seed: int = 0,
+        *,
+        recipe: str | Recipe = "elite",
+        policy: Policy | str | None = None,
+        policy_settings: Mapping[str, Any] | None = None,
     ) -> None:
-        self.policy: Policy = policy if policy is not None else HistoryPolicy(recipe, seed=seed)
+        self.policy: Policy
+        if policy is None:
+            self.policy = HistoryPolicy(recipe, seed=seed)
+        elif isinstance(policy, str):
+            self.policy = _class_of(policy)(seed=seed, **(policy_settings or {}))
+        else:
+            self.policy = policy
 
     def observe_and_suggest(
         self, X_obs: ArrayLike, y_obs: ArrayLike, X_pen: ArrayLike | None = None
@@ -53,3 +70,24 @@ class DiffusionHPO:
         if X_pen is None:
             return self.policy.suggest(history, 1)
         return self.policy.choose(history, check_pool(X_pen, history.dim or None))
+
+    def suggest_batch(self, X_obs: ArrayLike, y_obs: ArrayLike, count: int) -> Array:
+        """The next `count` configurations, which are evaluated together, (count, d) float64 in [0, 1].
+
+        Args:
+            X_obs: (n, d) evaluated configurations in [0, 1].
+            y_obs: (n,) or (n, 1) their values, larger is better.
+            count: how many, at least 1.
+
+        Raises:
+            InputError: naming the argument, what came and what is accepted.
+        """
+        return self.policy.suggest(History.from_arrays(X_obs, y_obs), count)
+
+
+def _class_of(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ValueError, ModuleNotFoundError, AttributeError) as error:
+        raise InputError(f"policy is {name!r}; module:Class is needed, but {error}") from error

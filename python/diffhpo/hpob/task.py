@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from diffhpo.errors import DataError
 from diffhpo.hpob.surrogate import Surrogate
@@ -17,6 +17,17 @@ Array = NDArray[np.float64]
 
 #: Every run of HPO-B begins with this many evaluations (Pineda-Arango et al. 2021, arXiv 2106.06257).
 N_INITIAL = 5
+
+
+class Response(Protocol):
+    """The response of a task anywhere in the unit cube; `Surrogate` is one."""
+
+    @property
+    def path(self) -> Path:
+        """The file behind it, or its name, for messages."""
+
+    def __call__(self, x: ArrayLike, /) -> Array:
+        """Responses (k,) in the task's own units of configurations (k, d)."""
 
 
 class Task:
@@ -33,7 +44,7 @@ class Task:
     Args:
         source: the file that the table came from, for messages.
         initial: seed -> indices of the initial evaluations.
-        surrogate: path of the surrogate, if there is one.
+        surrogate: the surrogate or its path, if there is one.
         response_range: y_min and y_max of the continuous protocol.
 
     Raises:
@@ -54,7 +65,7 @@ class Task:
         y: Any,
         *,
         initial: Mapping[str, Any] | None = None,
-        surrogate: Path | Surrogate | None = None,
+        surrogate: Path | Response | None = None,
         response_range: tuple[float, float] | None = None,
         source: Path = Path("the data"),
     ) -> None:
@@ -102,6 +113,19 @@ class Task:
         """Names of the initial designs."""
         return list(self._initial)
 
+    def with_initial(self, initial: Mapping[str, Any]) -> Task:
+        """The same task with other initial designs, seed -> row numbers."""
+        return Task(
+            self.space,
+            self.name,
+            self.x,
+            self.y,
+            initial=initial,
+            surrogate=self._surrogate,
+            response_range=self._range,
+            source=self._source,
+        )
+
     def initial(self, seed: str) -> list[int]:
         """Rows of the five initial evaluations of a run; a longer list in the file is cut to five.
 
@@ -142,7 +166,7 @@ class Task:
         return self._range
 
     @property
-    def surrogate(self) -> Surrogate:
+    def surrogate(self) -> Response:
         """The response anywhere in the unit cube: a callable (k, d) -> (k,).
 
         Raises:

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, cast
@@ -12,7 +10,9 @@ from typing import Annotated, cast
 import typer
 
 from diffhpo.errors import InputError
-from diffhpo.study.grid import Grid, Protocol
+from diffhpo.study.command_steps import find_own_classes, names_of, report_runs, run_grid, suite_and_split
+from diffhpo.study.grid import Protocol
+from diffhpo.study.presets import PRESETS, TABLE_TRIALS
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -55,7 +55,11 @@ def run(
         ),
     ] = "random,gp,elite",
     suite: Annotated[
-        str, typer.Option(help="embedded, or the path of a directory in HPO-B's format.")
+        str,
+        typer.Option(
+            help="embedded, hpob-reduced, x48, grid-mlp, grid-fcnet, bbob, or the path of a directory in "
+            "HPO-B's format; NAME:SPLIT gives the split too."
+        ),
     ] = "embedded",
     split: Annotated[str, typer.Option(help="Part of the suite that the tasks come from.")] = "test",
     protocol: Annotated[
@@ -78,6 +82,9 @@ def run(
         str, typer.Option(help="How many of the tasks' seeds, or their names, comma-separated.")
     ] = "5",
     trials: Annotated[int, typer.Option(help="Suggestions per run, after the initial evaluations.")] = 50,
+    batch: Annotated[
+        int, typer.Option(help="Configurations evaluated together; --trials then counts rounds.")
+    ] = 1,
     shard: Annotated[
         str,
         typer.Option(help="Part i/n of the grid, to spread it over machines; give each its own --out."),
@@ -93,25 +100,27 @@ def run(
     """
     from diffhpo.study.selection import build_grid
 
-    names = _names(methods)
-    _find_own_classes(names)
+    suite, split = suite_and_split(suite, split)
+    names = names_of(methods)
+    find_own_classes(names)
     if seeds.isdecimal():
         seeds_wanted: int | list[str] = int(seeds)
     else:
-        seeds_wanted = _names(seeds)
+        seeds_wanted = names_of(seeds)
     grid = build_grid(
-        suite if suite == "embedded" else str(Path(suite).resolve()),
+        suite,
         methods=names,
         split=split,
-        spaces=_names(spaces),
-        tasks=_names(tasks),
+        spaces=names_of(spaces),
+        tasks=names_of(tasks),
         seeds=seeds_wanted,
         protocol=cast(Protocol, protocol),  # Grid refuses another
         corrected=corrected,
         trials=trials,
+        batch=batch,
         shard=shard,
     )
-    failed = _run(out, grid, workers, progress, retry_failed)
+    failed = run_grid(out, grid, workers, progress, retry_failed)
     if grid.shard == "1/1":
         typer.echo(f"Report it with: diffhpo bench report {out}" + (" --allow-missing" if failed else ""))
     else:
@@ -146,11 +155,11 @@ def report(
     The report has report.md, report.json, timing.json, the figures, and results files in HPO-B's own format.
     """
     wanted = []
-    for text in _names(trials):
+    for text in names_of(trials):
         if not text.isdecimal():
             raise InputError(f"trials names {text!r}; whole numbers are needed, for example 10,25,50")
         wanted.append(int(text))
-    _report(directories, to, wanted, published or [], allow_missing=allow_missing, svg=svg)
+    report_runs(directories, to, wanted, published or [], allow_missing=allow_missing, svg=svg)
 
 
 @app.command(epilog="Example: diffhpo bench main --workers 2")
@@ -166,8 +175,70 @@ def main(
     from diffhpo.study.selection import build_grid
 
     grid = build_grid("embedded", methods=MAIN.methods, seeds=MAIN.seeds, trials=MAIN.trials)
-    failed = _run(out, grid, workers, progress, retry_failed)
-    _report([out], None, [], [], allow_missing=failed > 0)
+    failed = run_grid(out, grid, workers, progress, retry_failed)
+    report_runs([out], None, [], [], allow_missing=failed > 0)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Example: diffhpo bench preset dev --methods gp,elite --out runs/dev; "
+    "the studies: hpob-choice, x48-validation (dev); hpob-report, x48-test, grid-mlp, grid-fcnet, bbob, "
+    "embedded, hpob-report-batches, x48-test-batches (full)"
+)
+def preset(
+    name: Annotated[str, typer.Argument(help="dev (chooses settings) or full (is reported).")],
+    out: Annotated[Path, typer.Option(help="Directory; each study has its run directory in it.")],
+    methods: Annotated[
+        str, typer.Option(help="Names, comma-separated.", show_default="the preset's rivals")
+    ] = "",
+    studies: Annotated[str, typer.Option(help="Studies, comma-separated.", show_default="all")] = "",
+    seeds: Annotated[int | None, typer.Option(help="Seeds of each task.", show_default="preset's")] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Trials or rounds of each run.", show_default="preset's")
+    ] = None,
+    workers: Workers = None,
+    progress: Progress = True,
+    retry_failed: RetryFailed = False,
+) -> None:
+    """Run and report several studies, in the corrected protocol.
+
+    Most need data that the package does not bring, below the directory that DIFFHPO_DATA names. What is
+    finished already is not done again; methods may be added in later calls that repeat the earlier ones.
+    """
+    from diffhpo.study.methods import create
+    from diffhpo.study.selection import build_grid
+
+    if name not in PRESETS:
+        raise InputError(f"preset is {name!r}; accepted: {', '.join(PRESETS)}")
+    known = {study.name: study for study in PRESETS[name]}
+    wanted = names_of(studies) or list(known)
+    for unknown in wanted:
+        if unknown not in known:
+            raise InputError(f"studies names {unknown!r}; accepted: {', '.join(known)}")
+    chosen = names_of(methods)
+    find_own_classes(chosen)
+    grids = {
+        study: build_grid(
+            known[study].suite,
+            methods=chosen or known[study].methods,
+            split=known[study].split,
+            seeds=seeds or known[study].seeds,
+            protocol=known[study].protocol,
+            corrected=True,
+            trials=trials or known[study].trials,
+            batch=known[study].batch,
+        )
+        for study in wanted
+    }
+    for method in {method for grid in grids.values() for method in grid.methods}:
+        create(method, seed=0)  # a package that is missing is told now, not by every run
+    failed = 0
+    for study, grid in grids.items():
+        lost = run_grid(out / study, grid, workers, progress, retry_failed)
+        shown = [trial for trial in TABLE_TRIALS if trial <= grid.trials]
+        report_runs([out / study], None, shown, [], allow_missing=lost > 0)
+        failed += lost
     if failed:
         raise typer.Exit(1)
 
@@ -180,68 +251,3 @@ def methods() -> None:
     width = max(map(len, METHODS))
     for name, entry in METHODS.items():
         typer.echo(f"{name:<{width}}  {entry.description}")
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _find_own_classes(methods: Sequence[str]) -> None:
-    """Lets module:Class be imported from the current directory, here and in worker processes."""
-    here = str(Path.cwd())
-    if any(":" in name for name in methods) and here not in sys.path:
-        sys.path.insert(0, here)
-
-
-def _run(out: Path, grid: Grid, workers: int | None, progress: bool, retry_failed: bool) -> int:
-    """Runs a grid and tells what happened; the number of failed runs."""
-    from diffhpo.study.runner import run_study
-
-    try:
-        outcome = run_study(out, grid, workers=workers, progress=progress, retry_failed=retry_failed)
-    except KeyboardInterrupt as interrupt:
-        typer.echo(f"\ninterrupted: {interrupt}", err=True)
-        raise typer.Exit(130) from None
-    for notice in outcome.notices:
-        typer.echo(f"note: {notice}", err=True)
-    typer.echo(f"{out}: {outcome.new} new runs, {outcome.kept} kept, {len(outcome.failed)} failed")
-    for record in outcome.failed:
-        error = record["error"]
-        place = "/".join(record[name] for name in ("space", "task", "seed", "method"))
-        first_line = error["message"].partition("\n")[0]
-        typer.echo(f"failed: {place}: {error['type']}: {first_line}", err=True)
-    if outcome.failed:
-        typer.echo(
-            f"their tracebacks are in {out / 'journal.jsonl'}; --retry-failed makes these runs again",
-            err=True,
-        )
-    return len(outcome.failed)
-
-
-def _report(
-    directories: Sequence[Path],
-    to: Path | None,
-    trials: Sequence[int],
-    published: Sequence[Path],
-    *,
-    allow_missing: bool,
-    svg: bool = False,
-) -> None:
-    from diffhpo.study.report import build_report, write_report
-
-    names = [path.name.removesuffix(".gz").removesuffix(".json") for path in published]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"--with names {name} twice; the file's name is the method's, so rename one")
-    built = build_report(
-        directories,
-        trials=trials,
-        published=dict(zip(names, published, strict=True)),
-        allow_missing=allow_missing,
-    )
-    to = to or directories[0] / "report"
-    files = write_report(built, to, svg=svg)
-    typer.echo(built.table())
-    if built.aligned.dropped:
-        typer.echo(f"{len(built.aligned.dropped)} runs were left out for all methods; the report lists them")
-    typer.echo(f"{len(files)} files in {to}: {', '.join(str(path.relative_to(to)) for path in files)}")

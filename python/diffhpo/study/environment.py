@@ -11,7 +11,18 @@ from pathlib import Path
 from diffhpo import __version__
 
 #: Packages whose version can change a result.
-PACKAGES = ("numpy", "torch", "botorch", "gpytorch", "optuna", "cmaes", "xgboost", "xgboost-cpu")
+PACKAGES = (
+    "numpy",
+    "torch",
+    "botorch",
+    "gpytorch",
+    "optuna",
+    "cmaes",
+    "xgboost",
+    "xgboost-cpu",
+    "ioh",
+    "smac",
+)
 
 
 def versions() -> dict[str, str]:

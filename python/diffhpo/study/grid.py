@@ -66,18 +66,21 @@ class Grid:
     """What a study runs: the product of tasks, seeds and methods under one protocol.
 
     Attributes:
-        suite: "embedded" or the path of a directory in HPO-B's format.
-        split: the suite's part that the tasks come from: "train", "validation" or "test".
+        suite: a name of `diffhpo.suites.NAMES`, or the path of a directory in HPO-B's format.
+        split: the suite's part that the tasks come from.
         protocol: "continuous" or "discrete".
         corrected: whether the protocol's corrected mode is used rather than the official one.
-        trials: suggestions per run, at least 1, after the initial points.
+        trials: suggestions per run, at least 1, after the initial points; with batches, the rounds.
+        batch: configurations that are suggested and evaluated together, at least 1; more than 1 is possible
+            in the continuous protocol alone, and its curves have an entry for each round.
         tasks: (space, task) pairs.
         seeds: HPO-B seeds, which name the initial points ("test0", ...).
         methods: names for `diffhpo.study.methods.create`.
         shard: the part of the grid that this run directory holds, "i/n" ("1/1" is all of it).
 
     Raises:
-        InputError: on an empty or repeated axis, an unknown protocol, trials < 1 or a bad shard.
+        InputError: on an empty or repeated axis, an unknown protocol, trials or batch < 1, batches in the
+            discrete protocol, or a bad shard.
 
     Example:
         >>> grid = Grid("embedded", tasks=(("xgb", "wine"),), seeds=("test0",), methods=("random", "gp"))
@@ -93,13 +96,17 @@ class Grid:
     protocol: Protocol = "continuous"
     corrected: bool = False
     trials: int = 50
+    batch: int = 1
     shard: str = "1/1"
 
     def __post_init__(self) -> None:
         if self.protocol not in get_args(Protocol):
             raise InputError(f"protocol is {self.protocol!r}; accepted: {', '.join(get_args(Protocol))}")
-        if isinstance(self.trials, bool) or not isinstance(self.trials, int) or self.trials < 1:
-            raise InputError(f"trials is {self.trials!r}; a whole number of at least 1 is needed")
+        for name, value in (("trials", self.trials), ("batch", self.batch)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} is {value!r}; a whole number of at least 1 is needed")
+        if self.batch > 1 and self.protocol != "continuous":
+            raise InputError(f"batch is {self.batch}; the {self.protocol} protocol has no batches, give 1")
         parse_shard(self.shard)
         for axis in GROWING:
             values: Sequence[object] = getattr(self, axis)
@@ -138,6 +145,8 @@ class Grid:
             InputError: if a field is missing, unknown or of a wrong type.
         """
         names = {field.name for field in fields(cls)}
+        if isinstance(values, dict):
+            values = {"batch": 1, **values}  # directories of before batches have no such field
         if not isinstance(values, dict) or set(values) != names:
             raise InputError(f"a grid needs exactly the fields {', '.join(sorted(names))}")
         try:

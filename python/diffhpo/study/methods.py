@@ -56,12 +56,20 @@ METHODS: dict[str, MethodEntry] = {
         "Gaussian process, Matern 5/2, upper confidence bound",
         {"acquisition": "ucb"},
     ),
+    "optuna-gp": MethodEntry("Optuna GP", "diffhpo.baselines:OptunaGP", "Optuna's Gaussian process sampler"),
+    "qlogei": MethodEntry(
+        "qLogEI",
+        "diffhpo.baselines:QLogEI",
+        "the same Gaussian process; batches by BoTorch's qLogEI, one point after the other",
+    ),
     "deep-gp": MethodEntry(
         "Deep GP",
         "diffhpo.baselines:DeepGaussianProcess",
         "deep-kernel Gaussian process: a Gaussian process on features that a network learns",
     ),
     "tpe": MethodEntry("TPE", "diffhpo.baselines:OptunaTPE", "Optuna's tree-structured Parzen estimator"),
+    "smac": MethodEntry("SMAC3", "diffhpo.baselines:SMAC", "SMAC3: random forest and expected improvement"),
+    "sobol": MethodEntry("Sobol", "diffhpo.baselines:SobolSearch", "scrambled Sobol sequence"),
     "cma-es": MethodEntry("CMA-ES", "diffhpo.baselines:OptunaCMAES", "Optuna's covariance matrix adaptation"),
     "elites": MethodEntry(
         "Elites",

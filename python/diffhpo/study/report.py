@@ -22,6 +22,7 @@ from diffhpo.hpob.results import write_results
 from diffhpo.study.collection import Collection, collect
 from diffhpo.study.comparison import Comparison, compare
 from diffhpo.study.journal import write_text
+from diffhpo.study.relative import RelativeRegret, relative_regret
 from diffhpo.study.report_text import TIMING_HEADING, report_text, summary_table
 from diffhpo.study.stats import AlignedRuns, Curves, average_rank, mean_normalised_regret
 from diffhpo.study.style import label_of
@@ -50,6 +51,7 @@ class Report:
         regret, rank: curves over the trials, with 95 % intervals over tasks; every space counts alike.
         trials: the trials that tables show.
         comparisons: one for each of `trials`; empty for a single method or task.
+        relative: regret at `trials` relative to the best of the other methods; None for a single method.
     """
 
     collection: Collection
@@ -58,6 +60,7 @@ class Report:
     rank: Curves
     trials: tuple[int, ...]
     comparisons: tuple[Comparison, ...]
+    relative: RelativeRegret | None
 
     def to_json(self) -> dict[str, Any]:
         """Everything but times, as plain JSON values; what cannot be estimated is null."""
@@ -78,6 +81,7 @@ class Report:
                 for row, method in enumerate(self.regret.methods)
             },
             "comparisons": [_comparison_json(comparison) for comparison in self.comparisons],
+            "relative": None if self.relative is None else _relative_json(self.relative),
             "failed": {cell: f"{error['type']}: {error['message']}" for cell, error in failed.items()},
             "missing": [str(cell) for cell in self.collection.missing],
             "left_out": {"/".join(key): absent for key, absent in self.aligned.dropped.items()},
@@ -144,6 +148,7 @@ def build_report(
         average_rank(aligned),
         chosen,
         tuple(compare(aligned, trial) for trial in chosen) if several else (),
+        relative_regret(aligned, chosen) if len(aligned.methods) > 1 else None,
     )
 
 
@@ -254,6 +259,18 @@ def _comparison_json(comparison: Comparison) -> dict[str, Any]:
         "methods": comparison.methods,
         "ranks": _plain(comparison.ranks),
         "p_values": [_plain(row) for row in comparison.p_values],
+    }
+
+
+def _relative_json(relative: RelativeRegret) -> dict[str, Any]:
+    return {
+        method: {
+            "rival": relative.rivals[row],
+            "ratio": _plain(relative.ratio[row]),
+            "low": _plain(relative.low[row]),
+            "high": _plain(relative.high[row]),
+        }
+        for row, method in enumerate(relative.methods)
     }
 
 

@@ -6,6 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from diffhpo.study.markdown import markdown_table
+from diffhpo.study.relative_text import by_regret, relative_section
+
 #: Heading of the only section whose text changes when the same study is made again.
 TIMING_HEADING = "## Timing"
 
@@ -16,24 +19,6 @@ _CAPTIONS = {
     "critical-difference": "Critical differences",
     "suggestion-time": "Time of a suggestion",
 }
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns line up in a terminal too; all but the first are flushed right.
-
-    Example:
-        >>> print(markdown_table(["method", "rank"], [["GP", "1.5"]]))
-        | method | rank |
-        |:-------|-----:|
-        | GP     |  1.5 |
-    """
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    lines = [
-        "| " + " | ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) + " |"
-        for row in (header, *rows)
-    ]
-    rule = "|:" + "-" * (widths[0] + 1) + "|" + "".join("-" * (width + 1) + ":|" for width in widths[1:])
-    return "\n".join([lines[0], rule, *lines[1:]])
 
 
 def summary_table(summary: dict[str, Any], timing: dict[str, Any] | None = None) -> str:
@@ -53,13 +38,6 @@ def summary_table(summary: dict[str, Any], timing: dict[str, Any] | None = None)
     return markdown_table([*header, "ms/suggestion"] if timing else header, rows)
 
 
-def by_regret(summary: dict[str, Any]) -> list[str]:
-    """The methods, lowest mean regret at the last trial of the table first."""
-    methods: dict[str, Any] = summary["methods"]
-    last = summary["trials"][-1]
-    return sorted(methods, key=lambda method: methods[method]["mean_normalised_regret"]["mean"][last])
-
-
 def report_text(summary: dict[str, Any], timing: dict[str, Any], figures: Sequence[str]) -> str:
     """The whole report.
 
@@ -76,6 +54,7 @@ def report_text(summary: dict[str, Any], timing: dict[str, Any], figures: Sequen
         "Mean normalised regret (lower is better) with its 95 % interval over tasks in brackets, and average "
         "rank (1 is best), after the given numbers of trials. Every search space counts alike. Ranks compare "
         "regrets rounded to 8 decimals; ties share their mean rank.",
+        *relative_section(summary),
         *_significance(summary),
         *_figures(figures),
         *_losses(summary),
@@ -96,7 +75,7 @@ def _setting(summary: dict[str, Any]) -> str:
     continuous = grid["protocol"] == "continuous"
     curve = (
         " (official curves: the last entry repeats the one before)"
-        if continuous and not grid["corrected"]
+        if continuous and not grid["corrected"] and grid["batch"] == 1
         else " (corrected curves: the last entry holds the last evaluation)"
         if continuous
         else ""
@@ -105,7 +84,7 @@ def _setting(summary: dict[str, Any]) -> str:
         [
             f"- suite: `{grid['suite']}`, {grid['split']} tasks: {len(grid['tasks'])} of "
             f"{_count(len(spaces), 'search space')}",
-            f"- protocol: {grid['protocol']}{curve}, {grid['trials']} trials after the initial evaluations",
+            f"- protocol: {grid['protocol']}{curve}, {_length(grid)} after the initial evaluations",
             f"- seeds: {', '.join(grid['seeds'])}",
             f"- averages over {_count(summary['runs_per_method'], 'run')} of each method on "
             f"{_count(summary['tasks'], 'task')}",
@@ -202,6 +181,12 @@ def _interval(curve: dict[str, list[float | None]], trial: int) -> str:
 
 def _milliseconds(value: float) -> str:
     return f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def _length(grid: dict[str, Any]) -> str:
+    if grid["batch"] == 1:
+        return f"{grid['trials']} trials"
+    return f"{grid['trials']} rounds of {grid['batch']} configurations (tables count rounds)"
 
 
 def _count(number: int, noun: str) -> str:

@@ -176,6 +176,7 @@ def _death_record(grid: Grid, cell: Cell, cause: str) -> Record:
         "protocol": grid.protocol,
         "corrected": grid.corrected,
         "trials": grid.trials,
+        "batch": grid.batch,
         "method_seed": method_seed(cell.space, cell.task, cell.seed),
         "error": {"type": "WorkerDeath", "message": cause, "traceback": ""},
         "warnings": {},

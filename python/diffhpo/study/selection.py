@@ -10,7 +10,7 @@ from diffhpo.errors import InputError
 from diffhpo.study.grid import Grid, Protocol
 
 if TYPE_CHECKING:
-    from diffhpo.hpob.data import Benchmark
+    from diffhpo.suites import Suite
 
 
 def build_grid(
@@ -24,46 +24,48 @@ def build_grid(
     protocol: Protocol = "continuous",
     corrected: bool = False,
     trials: int = 50,
+    batch: int = 1,
     shard: str = "1/1",
 ) -> Grid:
     """The grid of the chosen part of a suite.
 
     Args:
-        suite: "embedded" or the path of a directory in HPO-B's format.
+        suite: a name of `diffhpo.suites.NAMES`, or the path of a directory in HPO-B's format.
         methods: names for `diffhpo.study.methods.create`.
         split: the suite's part that the tasks come from.
         spaces: search spaces; none means all.
         tasks: task names, or space/task where two spaces share a name; none means all of the spaces.
         seeds: how many of the tasks' seeds are used, from the first, or their names.
-        protocol, corrected, trials, shard: as in `Grid`.
+        protocol, corrected, trials, batch, shard: as in `Grid`.
 
     Raises:
         InputError: if a space, task or seed is not in the suite; the message lists those that are.
         DataError: if the suite cannot be read.
     """
-    from diffhpo.study.worker import open_benchmark
+    from diffhpo.suites import open_suite
 
-    benchmark = open_benchmark(suite, split)
-    pairs = _chosen_tasks(benchmark, list(spaces), list(tasks))
+    opened = open_suite(suite, split)
+    pairs = _chosen_tasks(opened, list(spaces), list(tasks))
     return Grid(
         suite=suite,
         tasks=tuple(pairs),
-        seeds=tuple(_chosen_seeds(benchmark, pairs, seeds)),
+        seeds=tuple(_chosen_seeds(opened, pairs, seeds)),
         methods=tuple(methods),
         split=split,
         protocol=protocol,
         corrected=corrected,
         trials=trials,
+        batch=batch,
         shard=shard,
     )
 
 
-def _chosen_tasks(benchmark: Benchmark, spaces: list[str], tasks: list[str]) -> list[tuple[str, str]]:
-    available = list(benchmark.spaces())
+def _chosen_tasks(suite: Suite, spaces: list[str], tasks: list[str]) -> list[tuple[str, str]]:
+    available = list(suite.spaces())
     for space in spaces:
         if space not in available:
             raise InputError(f"space {space!r} is not in the suite; accepted: {', '.join(available)}")
-    pairs = [(space, task) for space in spaces or available for task in benchmark.tasks(space)]
+    pairs = [(space, task) for space in spaces or available for task in suite.tasks(space)]
     if not tasks:
         return pairs
     chosen = []
@@ -76,13 +78,11 @@ def _chosen_tasks(benchmark: Benchmark, spaces: list[str], tasks: list[str]) -> 
     return chosen
 
 
-def _chosen_seeds(
-    benchmark: Benchmark, pairs: list[tuple[str, str]], wanted: int | Sequence[str]
-) -> list[str]:
+def _chosen_seeds(suite: Suite, pairs: list[tuple[str, str]], wanted: int | Sequence[str]) -> list[str]:
     """Seeds that every chosen task has."""
-    common = list(benchmark.seeds(*pairs[0])) if pairs else []
+    common = list(suite.seeds(*pairs[0])) if pairs else []
     for pair in pairs[1:]:
-        here = set(benchmark.seeds(*pair))
+        here = set(suite.seeds(*pair))
         common = [seed for seed in common if seed in here]
     if not common:
         raise InputError("the chosen tasks have no initial design (seed) in common; choose fewer tasks")

@@ -13,12 +13,14 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from diffhpo.study.grid import Cell, Grid, Protocol, method_seed
 
 if TYPE_CHECKING:
-    from diffhpo.hpob.data import Benchmark, Task
+    from diffhpo.hpob.protocol import Run
+    from diffhpo.hpob.task import Task
+    from diffhpo.suites import Suite
 
 #: Thread counts of the numerical libraries, read when they are loaded: a worker owns one core.
 SINGLE_THREAD = {
@@ -32,21 +34,6 @@ SINGLE_THREAD = {
 _KEPT_WARNINGS = 20
 
 
-def open_benchmark(suite: str, split: str) -> Benchmark:
-    """The benchmark of a grid: the embedded suite's split, or a directory in HPO-B's format.
-
-    Raises:
-        DataError: if the split is unknown, or the directory or one of its files is missing or damaged.
-    """
-    if suite == "embedded":
-        from diffhpo.hpob import suite as embedded
-
-        return embedded.benchmark(split=split)
-    from diffhpo.hpob.data import Benchmark
-
-    return Benchmark(suite, split=split)
-
-
 class Worker:
     """Runs cells of one grid.
 
@@ -56,15 +43,17 @@ class Worker:
 
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
-        self._benchmark: Benchmark | None = None
+        self._suite: Suite | None = None
         self._tasks: dict[tuple[str, str], tuple[Task, str]] = {}
 
     def _task(self, space: str, name: str) -> tuple[Task, str]:
         """A task and the digest of its data."""
         if (space, name) not in self._tasks:
-            if self._benchmark is None:
-                self._benchmark = open_benchmark(self._grid.suite, self._grid.split)
-            task = self._benchmark.task(space, name)
+            if self._suite is None:
+                from diffhpo.suites import open_suite
+
+                self._suite = open_suite(self._grid.suite, self._grid.split)
+            task = self._suite.task(space, name)
             self._tasks[space, name] = task, data_digest(task, self._grid.protocol)
         return self._tasks[space, name]
 
@@ -75,6 +64,7 @@ class Worker:
             "protocol": self._grid.protocol,
             "corrected": self._grid.corrected,
             "trials": self._grid.trials,
+            "batch": self._grid.batch,
             "method_seed": method_seed(cell.space, cell.task, cell.seed),
             "error": None,
         }
@@ -98,16 +88,28 @@ class Worker:
         method = methods.create(cell.method, seed)
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(1)
+        if self._grid.batch > 1:
+            from diffhpo.hpob.batches import BatchMethod, evaluate_batches
+
+            run = evaluate_batches(
+                cast(BatchMethod, method), task, cell.seed, self._grid.trials, self._grid.batch
+            )
+            return _curve(run, digest)
         evaluate = {
             "continuous": protocol.evaluate_continuous,
             "discrete": protocol.evaluate_discrete,
         }[self._grid.protocol]
         run = evaluate(method, task, cell.seed, self._grid.trials, corrected=self._grid.corrected)
-        return {
-            "incumbents": [float(value) for value in run.incumbents],
-            "suggest_seconds": [float(seconds) for seconds in run.suggest_seconds],
-            "data": digest,
-        }
+        return _curve(run, digest)
+
+
+def _curve(run: Run, digest: str) -> dict[str, Any]:
+    """What the journal keeps of a run."""
+    return {
+        "incumbents": [float(value) for value in run.incumbents],
+        "suggest_seconds": [float(seconds) for seconds in run.suggest_seconds],
+        "data": digest,
+    }
 
 
 def data_digest(task: Task, protocol: Protocol) -> str:

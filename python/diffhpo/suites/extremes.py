@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+#: Size of the Sobol design by default, as a power of two.
 SOBOL_LOG2 = 17
 N_STARTS = 64
 N_GENERATIONS = 6
@@ -56,7 +57,12 @@ def _climb(predict: Predict, x: NDArray[np.float64], grid: list[NDArray[np.float
 
 
 def highest(
-    predict: Predict, grid: list[NDArray[np.float64]], data: NDArray[np.float64], seed: int
+    predict: Predict,
+    grid: list[NDArray[np.float64]],
+    data: NDArray[np.float64],
+    seed: int,
+    *,
+    sobol_log2: int = SOBOL_LOG2,
 ) -> tuple[float, NDArray[np.float64]]:
     """The highest value found and a point that has it.
 
@@ -65,6 +71,7 @@ def highest(
         grid: Cells of each coordinate.
         data: (n, d) points to start from beside the Sobol design.
         seed: Of the Sobol scramble and the recombination.
+        sobol_log2: The design has 2 to this power points.
 
     Returns:
         Value and (d,) point.
@@ -72,7 +79,7 @@ def highest(
     from scipy.stats import qmc
 
     rng = np.random.default_rng(seed)
-    pool = np.concatenate([data, qmc.Sobol(data.shape[1], seed=seed).random_base2(SOBOL_LOG2)])
+    pool = np.concatenate([data, qmc.Sobol(data.shape[1], seed=seed).random_base2(sobol_log2)])
     population = _climb(predict, pool[np.argsort(-predict(pool), kind="stable")[:N_STARTS]], grid)
     for _ in range(N_GENERATIONS):
         mother, father = population[rng.integers(len(population), size=(2, N_STARTS))]
