@@ -146,6 +146,15 @@ def test_a_bank_is_a_function_of_tasks_and_seed(bank, tasks):
     assert not np.array_equal(other.entries[0].x, bank.entries[0].x)
 
 
+def test_workers_change_nothing(tasks):
+    alone = TaskBank.build(tasks[:2], points=64)
+    shared = TaskBank.build(tasks[:2], points=64, workers=2)
+    for a, b in zip(alone.entries, shared.entries, strict=True):
+        assert a.origin == b.origin
+        np.testing.assert_array_equal(a.x, b.x)
+        np.testing.assert_array_equal(a.values, b.values)
+
+
 def test_a_bank_survives_a_file(bank, tmp_path):
     bank.save(tmp_path / "bank.npz")
     for a, b in zip(bank.entries, TaskBank.load(tmp_path / "bank.npz").entries, strict=True):
