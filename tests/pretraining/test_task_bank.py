@@ -39,7 +39,7 @@ def test_a_diverged_run_does_not_swamp_the_others():
     y = -((x[:, 0] - 0.5) ** 2)
     y[0] = -1e6
     pair = SurrogatePair(RealTask("a/b/c", x, y, np.zeros(1), np.zeros(1)))
-    assert pair.y.min() > -10
+    assert pair.y[1:].std() > 0.8  # of 1: the other runs keep their differences
     assert np.corrcoef(pair.y[1:], y[1:])[0, 1] > 0.999
 
 
