@@ -3,8 +3,8 @@
 
 All of them run in one process that is pinned to one core, take turns, and stand beside the core's own
 multiply-add peak, measured in the same turns, in processor time. Before anything is timed its result is held
-against float64 (with DDIM, where there is no noise to differ in). A rival that is not installed is named as
-skipped.
+against float64 (with DDIM, where there is no noise to differ in), that of diffusers up to 64 candidates only.
+A rival that is not installed is named as skipped.
 """
 
 from __future__ import annotations
@@ -30,12 +30,14 @@ import torch
 import denoise_rivals
 from denoise_rivals import RIVALS, Loop
 from diffhpo.kernels import ops, reference
+from diffhpo.kernels.problem import DenoiseProblem
 from diffhpo.model import Denoiser, Network, NoiseSchedule
 from diffhpo.model.packed_network import PackedNetwork
 from diffhpo.model.reverse_process import ReverseProcess
 
 _DIM = 16
 _CONTEXT = 32
+_SCHEDULE = NoiseSchedule.linear(1000)
 #: Steps of a timed loop: all 1000 where that takes less than a second.
 _STEPS = {1: 1000, 8: 1000, 64: 1000, 1024: 100, 16384: 10}
 #: Processor time of the whole process: elapsed time on an idle core, and blind to what else the machine does.
@@ -48,12 +50,15 @@ def make_network(width: int, blocks: int) -> Network:
         return Network(_DIM, width=width, blocks=blocks, context_width=_CONTEXT)
 
 
-def make_loop(network: Network, n: int, steps: int, method: str) -> Loop:
-    schedule = NoiseSchedule.linear(1000)
-    process = ReverseProcess.of(schedule, steps, method)
+def make_problem(network: Network, n: int, process: ReverseProcess) -> DenoiseProblem:
     packed = PackedNetwork(network)
     packed.refresh()
-    problem = packed.problem(process, [1], [torch.linspace(-1, 1, _CONTEXT)], [n], [0], [0], 0.0, True)
+    return packed.problem(process, [1], [torch.linspace(-1, 1, _CONTEXT)], [n], [0], [0], 0.0, True)
+
+
+def make_loop(network: Network, n: int, steps: int, method: str) -> Loop:
+    process = ReverseProcess.of(_SCHEDULE, steps, method)
+    problem = make_problem(network, n, process)
     weights = problem.weights
     return Loop(
         tuple(zip(weights.expand_weights, weights.contract_weights, weights.contract_biases, strict=True)),
@@ -64,14 +69,14 @@ def make_loop(network: Network, n: int, steps: int, method: str) -> Loop:
         problem.step_conditioning + problem.job_conditioning[0, 0],
         problem.coefficients.float(),
         process.timesteps.tolist(),
-        reference.noise(0, range(n), len(schedule), _DIM),
+        reference.noise(0, range(n), len(_SCHEDULE), _DIM),
         method == "ddpm",
     )
 
 
 def ours(network: Network, n: int, steps: int, method: str, precision: str) -> Callable[[], np.ndarray]:
     """The call that a user makes: Denoiser.sample."""
-    denoiser = Denoiser(network, NoiseSchedule.linear(1000))
+    denoiser = Denoiser(network, _SCHEDULE)
     context = torch.linspace(-1, 1, _CONTEXT)
 
     def run() -> np.ndarray:
@@ -84,10 +89,7 @@ def ours(network: Network, n: int, steps: int, method: str, precision: str) -> C
 
 
 def exact(network: Network, n: int, steps: int) -> np.ndarray:
-    packed = PackedNetwork(network)
-    packed.refresh()
-    process = ReverseProcess.of(NoiseSchedule.linear(1000), steps, "ddim")
-    problem = packed.problem(process, [1], [torch.linspace(-1, 1, _CONTEXT)], [n], [0], [0], 0.0, True)
+    problem = make_problem(network, n, ReverseProcess.of(_SCHEDULE, steps, "ddim"))
     return reference.denoise(problem, torch.float64).numpy()
 
 

@@ -10,14 +10,15 @@ ROOT = Path(diffhpo.__file__).parent
 
 #: A module may import what stands on a lower or equal level.
 LEVELS = [
-    ["errors", "atomic_write", "_C"],
-    ["space", "trial_table", "kernels", "history", "parameter_roles"],
+    ["errors", "atomic_write", "lazy_import", "_C"],
+    ["space", "trial_table", "kernels", "history", "parameter_roles", "one_thread"],
     ["model", "prior"],
+    ["pretrained"],
     ["gaussian_process"],
     ["acquisition"],
     ["policy", "recipe"],
     ["ranker"],
-    ["history_policy"],
+    ["history_policy", "pretrained_policy"],
     ["optimizer"],
     ["baselines", "hpob", "integrations"],
     ["study", "pretraining"],

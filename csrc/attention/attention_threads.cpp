@@ -46,15 +46,8 @@ struct Kernels {
 };
 
 Kernels kernels_of(Isa isa) {
-#ifdef DIFFHPO_X86_ISAS
-  if (isa == Isa::avx2) return {avx2::embed_tile, avx2::key_value_tile, avx2::encode_tile, avx2::predict_tile};
-  if (isa == Isa::avx512) {
-    return {avx512::embed_tile, avx512::key_value_tile, avx512::encode_tile, avx512::predict_tile};
-  }
-#else
-  (void)isa;
-#endif
-  return {portable::embed_tile, portable::key_value_tile, portable::encode_tile, portable::predict_tile};
+  return {DIFFHPO_BUILD_OF(isa, embed_tile), DIFFHPO_BUILD_OF(isa, key_value_tile), DIFFHPO_BUILD_OF(isa, encode_tile),
+          DIFFHPO_BUILD_OF(isa, predict_tile)};
 }
 
 // At most kAttentionRows rows a tile and few enough for every thread to get one, in whole register tiles of any ISA.

@@ -16,12 +16,7 @@ int64_t run_multiply_add(int64_t rounds, const std::string& isa) {
   if (rounds < 0 || rounds > (int64_t{1} << 40)) throw py::value_error("rounds must lie in [0, 2^40]");
   py::gil_scoped_release release;
   float sink = 0.999f;
-#ifdef DIFFHPO_X86_ISAS
-  if (chosen == Isa::avx2) return avx2::multiply_add(rounds, &sink);
-  if (chosen == Isa::avx512) return avx512::multiply_add(rounds, &sink);
-#endif
-  (void)chosen;
-  return portable::multiply_add(rounds, &sink);
+  return DIFFHPO_BUILD_OF(chosen, multiply_add)(rounds, &sink);
 }
 
 }  // namespace

@@ -40,6 +40,14 @@ inline bool isa_supported(Isa isa) {
 #endif
 }
 
+// The build of a per-ISA function: DIFFHPO_BUILD_OF(isa, denoise_tile).
+#ifdef DIFFHPO_X86_ISAS
+#define DIFFHPO_BUILD_OF(isa, function) \
+  ((isa) == Isa::avx512 ? avx512::function : (isa) == Isa::avx2 ? avx2::function : portable::function)
+#else
+#define DIFFHPO_BUILD_OF(isa, function) ((void)(isa), portable::function)
+#endif
+
 inline constexpr Precision kPrecisions[] = {Precision::fp32, Precision::bf16, Precision::int8};
 
 inline const char* precision_name(Precision precision) {

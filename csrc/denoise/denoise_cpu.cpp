@@ -3,15 +3,18 @@
 
 #include "denoise/denoise_cpu.h"
 
+#include "cpu/dense_layer.h"
+#include "denoise/step_coefficients.h"
 #include "noise/noise_block.h"
 #include "cpu/simd.h"
 
+// One precision of the residual blocks.
 #if defined(DIFFHPO_INT8)
-#include "denoise/residual_mlp_int8.h"
+#include "denoise/residual_block_int8.h"
 #elif defined(DIFFHPO_BF16)
-#include "denoise/residual_mlp_bf16.h"
+#include "denoise/residual_block_bf16.h"
 #else
-#include "denoise/residual_mlp.h"
+#include "denoise/residual_block.h"
 #endif
 
 #ifndef DIFFHPO_ISA
@@ -40,22 +43,7 @@ DIFFHPO_INLINE bool all_zero(Vec v) {
   return sum == 0.0f;
 }
 
-// The coefficients of a step. Where the noise is strong x0_hat is the small difference of two products hundreds of
-// times larger, so there the factors are kept to float64's precision, as a float32 and its residue.
-struct Step {
-  explicit Step(const double* c)
-      : x0_from_x(static_cast<float>(c[0])),
-        x0_from_x_residue(static_cast<float>(c[0] - x0_from_x)),
-        x0_from_eps(static_cast<float>(c[1])),
-        x0_from_eps_residue(static_cast<float>(c[1] - x0_from_eps)),
-        x0_weight(static_cast<float>(c[2])),
-        x_weight(static_cast<float>(c[3])),
-        sigma(static_cast<float>(c[4])) {}
-
-  float x0_from_x, x0_from_x_residue, x0_from_eps, x0_from_eps_residue, x0_weight, x_weight, sigma;
-};
-
-DIFFHPO_INLINE Vec estimate(const Step& c, Vec x, Vec eps) {
+DIFFHPO_INLINE Vec estimate(const StepCoefficients& c, Vec x, Vec eps) {
   const Vec product = eps * broadcast(c.x0_from_eps);
   const Vec error = fused(eps, broadcast(c.x0_from_eps), -product);
   const Vec residue = fused(x, broadcast(c.x0_from_x_residue), -fused(eps, broadcast(c.x0_from_eps_residue), error));
@@ -63,7 +51,7 @@ DIFFHPO_INLINE Vec estimate(const Step& c, Vec x, Vec eps) {
 }
 
 // x_t -> x_prev in place; false if a value is not finite.
-bool update(const DenoiseProblem& p, const Scratch& s, int rows, const Step& c) {
+bool update(const DenoiseProblem& p, const Scratch& s, int rows, const StepCoefficients& c) {
   const int64_t dim = p.layout.dim, stride = padded(dim), noise_stride = 4 * noise_groups(dim);
   Vec check = {};  // 0 * x is 0 for finite x, nan otherwise
   for (int64_t row = 0; row < rows; ++row) {
@@ -86,6 +74,19 @@ bool update(const DenoiseProblem& p, const Scratch& s, int rows, const Step& c) 
   return all_zero(check);
 }
 
+// One branch of eps = network(x).
+void predict(const DenoiseProblem& p, const Scratch& s, const Tile& tile, int64_t step, int64_t branch) {
+  const NetworkLayout& layout = p.layout;
+  const int width = static_cast<int>(layout.width), dim = static_cast<int>(layout.dim), rows = tile.rows;
+  const int64_t narrow = padded(width), x_stride = padded(dim);
+  const float* w = p.weights;
+  apply({w + layout.input_weight(), w + layout.input_bias(), dim, width, Activation::none}, rows, s.x, x_stride,
+        s.hidden, narrow);
+  for (int64_t b = 0; b < layout.blocks; ++b) apply_block(p, s, tile, step, branch, b);
+  apply({w + layout.output_weight(), w + layout.output_bias(), width, dim, Activation::none}, rows, s.hidden, narrow,
+        s.eps + branch * s.rows * x_stride, x_stride);
+}
+
 }  // namespace
 
 namespace DIFFHPO_ISA {
@@ -102,7 +103,7 @@ int64_t denoise_tile(const DenoiseProblem& p, const Tile& tile, const Scratch& s
   }
   for (int64_t step = 0; step < p.steps; ++step) {
     if (stop.stopped(stop.state)) return kNotDiverged;
-    const Step c(p.coefficients + 5 * step);
+    const StepCoefficients c(p.coefficients + 5 * step);
     for (int64_t branch = 0; branch < p.branches; ++branch) predict(p, s, tile, step, branch);
     if (c.sigma != 0.0f) {
       draw(s.group, s.low, s.high, count, static_cast<uint32_t>(p.keys[1 + step]), seed, s.noise);

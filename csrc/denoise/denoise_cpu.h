@@ -22,9 +22,6 @@ struct Tile {
 
 // Returns the index of the first step with a value that is not finite, or kNotDiverged.
 using DenoiseTile = int64_t (*)(const DenoiseProblem&, const Tile&, const Scratch&, StopSignal);
-// z [count, dim] of candidates [count] at one step key.
-using FillNoise = void (*)(uint64_t seed, const int64_t* candidates, int64_t count, uint32_t key, int64_t dim,
-                           float* z);
 
 #define DIFFHPO_DECLARE_KERNELS(isa)                                                          \
   namespace isa {                                                                             \
@@ -45,6 +42,7 @@ DIFFHPO_DECLARE_KERNELS(avx512_bf16)
 // Returns the first diverged step of any candidate, or kNotDiverged.
 int64_t denoise_cpu(const DenoiseProblem& problem, Isa isa, int threads, StopSignal interrupted);
 
+// z [count, dim] of candidates [count] at one step key.
 void fill_noise(Isa isa, uint64_t seed, const int64_t* candidates, int64_t count, uint32_t key, int64_t dim, float* z);
 
 }  // namespace diffhpo

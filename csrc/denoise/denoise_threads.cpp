@@ -44,13 +44,8 @@ DenoiseTile kernel_of(Isa isa, Precision precision) {
 #ifdef DIFFHPO_BUILT_INT8
   if (precision == Precision::int8) return avx512_int8::denoise_tile;
 #endif
-#ifdef DIFFHPO_X86_ISAS
-  if (isa == Isa::avx2) return avx2::denoise_tile;
-  if (isa == Isa::avx512) return avx512::denoise_tile;
-#endif
-  (void)isa;
   (void)precision;
-  return portable::denoise_tile;
+  return DIFFHPO_BUILD_OF(isa, denoise_tile);
 }
 
 }  // namespace
@@ -79,14 +74,7 @@ int64_t denoise_cpu(const DenoiseProblem& given, Isa isa, int threads, StopSigna
 
 void fill_noise(Isa isa, uint64_t seed, const int64_t* candidates, int64_t count, uint32_t key, int64_t dim,
                 float* z) {
-  FillNoise kernel = portable::fill_noise;
-#ifdef DIFFHPO_X86_ISAS
-  if (isa == Isa::avx2) kernel = avx2::fill_noise;
-  if (isa == Isa::avx512) kernel = avx512::fill_noise;
-#else
-  (void)isa;
-#endif
-  kernel(seed, candidates, count, key, dim, z);
+  DIFFHPO_BUILD_OF(isa, fill_noise)(seed, candidates, count, key, dim, z);
 }
 
 }  // namespace diffhpo

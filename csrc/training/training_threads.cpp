@@ -49,13 +49,7 @@ int64_t largest_history(const TrainingProblem& p) {
 }  // namespace
 
 void train_cpu(const TrainingProblem& p, Isa isa, int threads, StopSignal interrupted) {
-  TrainTask kernel = portable::train_task;
-#ifdef DIFFHPO_X86_ISAS
-  if (isa == Isa::avx2) kernel = avx2::train_task;
-  if (isa == Isa::avx512) kernel = avx512::train_task;
-#else
-  (void)isa;
-#endif
+  const TrainTask kernel = DIFFHPO_BUILD_OF(isa, train_task);
   const TrainingLayout layout(p.shape);
   const int64_t trials = largest_history(p);
   std::vector<int64_t> first(p.tasks + 1, 0);
@@ -81,13 +75,7 @@ void train_cpu(const TrainingProblem& p, Isa isa, int threads, StopSignal interr
 }
 
 void draw_cpu(const TrainingProblem& p, int64_t step, Isa isa, const DrawnBatch& out) {
-  DrawTask kernel = portable::draw_task;
-#ifdef DIFFHPO_X86_ISAS
-  if (isa == Isa::avx2) kernel = avx2::draw_task;
-  if (isa == Isa::avx512) kernel = avx512::draw_task;
-#else
-  (void)isa;
-#endif
+  const DrawTask kernel = DIFFHPO_BUILD_OF(isa, draw_task);
   const TrainingLayout layout(p.shape);
   const int64_t trials = p.trials[0], dim = p.shape.dim;
   const int64_t size = divide_training_scratch(nullptr, layout, p.batch, trials).size;

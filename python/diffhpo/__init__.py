@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from diffhpo.lazy_import import lazy_exports
 
 if TYPE_CHECKING:
     from diffhpo.history import History
@@ -28,25 +29,18 @@ __all__ = [
     "__version__",
 ]
 
-_MODULE = {
-    "Categorical": "space",
-    "Float": "space",
-    "History": "history",
-    "HistoryPolicy": "history_policy",
-    "Int": "space",
-    "Optimizer": "optimizer",
-    "Policy": "policy",
-    "Space": "space",
-    "Suggestion": "optimizer",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # Loaded on first use: importing torch takes seconds, and the command line's --help needs none of it.
-    if name in _MODULE:
-        return getattr(import_module(f"diffhpo.{_MODULE[name]}"), name)
-    raise AttributeError(f"module 'diffhpo' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# Importing torch takes seconds, and the command line's --help needs none of it.
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "Categorical": "space",
+        "Float": "space",
+        "History": "history",
+        "HistoryPolicy": "history_policy",
+        "Int": "space",
+        "Optimizer": "optimizer",
+        "Policy": "policy",
+        "Space": "space",
+        "Suggestion": "optimizer",
+    },
+)

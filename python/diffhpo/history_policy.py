@@ -3,17 +3,13 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from threadpoolctl import ThreadpoolController
 
 from diffhpo.errors import InputError
 from diffhpo.history import Array, History, check_pool
@@ -22,6 +18,7 @@ from diffhpo.model.network import Network
 from diffhpo.model.sampler import Sampler
 from diffhpo.model.train import Trainer
 from diffhpo.model.transformer import Transformer
+from diffhpo.one_thread import one_thread
 from diffhpo.policy import Snap, check_seed, derived_seed, initial_design, new_rows
 from diffhpo.ranker import Ranker
 from diffhpo.recipe import Recipe, recipe_named
@@ -66,29 +63,6 @@ def _digest(history: History, size: int) -> bytes:
     return hashlib.sha256(history.x[:size].tobytes() + history.y[:size].tobytes()).digest()
 
 
-@functools.cache
-def _blas() -> ThreadpoolController:
-    return (
-        ThreadpoolController()
-    )  # finds numpy's and scipy's libraries, in milliseconds; both are loaded by now
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread of torch and of BLAS inside: sums are taken in one order, whatever the caller's settings.
-
-    The matrices are too small to gain from more: with two BLAS threads the Gaussian process of 500 trials
-    took twice as long. The reverse loop has its own threads.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with _blas().limit(limits=1, user_api="blas"):
-            yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 class HistoryPolicy:
     """Trains the diffusion model on H, samples with I = 1, ranks the samples, returns the best.
 
@@ -119,7 +93,7 @@ class HistoryPolicy:
         self.executor = executor
         self._trained: _TrainedModel | None = None
 
-    @_one_thread()
+    @one_thread()
     def suggest(self, history: History, count: int = 1, *, snap: Snap | None = None) -> Array:
         """The next configurations, as `Policy.suggest`.
 
@@ -153,7 +127,7 @@ class HistoryPolicy:
         candidates = new_rows(np.concatenate([samples, uniform]), history.seen)
         return candidates[ranker.choose(candidates, count)]
 
-    @_one_thread()
+    @one_thread()
     def choose(self, history: History, pool: Array) -> int:
         """The next of the pending configurations, as `Policy.choose`.
 

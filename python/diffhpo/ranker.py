@@ -67,6 +67,10 @@ class Ranker:
         chosen = select_batch(self._model, torch.tensor(candidates), count, self._best, pending=pending)
         return chosen.numpy()
 
+    def scores(self, candidates: Array) -> Array:
+        """(k, d) candidates -> (k,) LogEI."""
+        return score_candidates(self._model, torch.tensor(candidates), self._best).numpy()
+
     def climb(self, *groups: Array, starts: int = 2) -> Array:
         """The point where LogEI is largest among those that gradients reach from the best of each group.
 

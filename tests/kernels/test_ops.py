@@ -2,9 +2,6 @@
 from __future__ import annotations
 
 import importlib.util
-import signal
-import subprocess
-import sys
 import sysconfig
 import threading
 import time
@@ -235,48 +232,6 @@ def test_a_missing_module_says_how_to_reinstall(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(BackendError, match="diffhpo doctor"):
         ops.native()
     assert ops.cuda_built() is False
-
-
-_INTERRUPTED = """
-import signal, sys, time
-from diffhpo.model.denoiser import Denoiser
-from diffhpo.model.network import Network
-denoiser = Denoiser(Network(16, width=128, blocks=4))
-denoiser.sample(None, 1, executor="cpu", steps=2)
-print("ready", flush=True)
-try:
-    denoiser.sample(None, 200000, executor="cpu", threads=int(sys.argv[1]))
-except KeyboardInterrupt:
-    print("interrupted", time.time(), flush=True)
-    assert denoiser.sample(None, 3, executor="cpu", steps=2).shape == (3, 16)
-    print("alive", flush=True)
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-@pytest.mark.parametrize("threads", ["1", "2"])
-def test_ctrl_c_ends_the_loop_at_once(threads: str) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", _INTERRUPTED, threads], stdout=subprocess.PIPE, text=True
-    )
-    watchdog = threading.Timer(30, process.kill)
-    watchdog.start()
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(0.3)
-        sent = time.time()
-        process.send_signal(signal.SIGINT)
-        word, _, at = process.stdout.readline().partition(" ")
-        assert word == "interrupted"
-        assert float(at) - sent < 0.5  # 0.1 s on a machine that does nothing else
-        assert process.stdout.readline() == "alive\n"
-        assert process.wait(20) == 0
-    finally:
-        watchdog.cancel()
-        process.kill()
-        process.wait()
-        process.stdout.close()
 
 
 def test_the_interpreter_runs_on_meanwhile(make_problem) -> None:

@@ -3,11 +3,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import signal
-import subprocess
-import sys
-import threading
-import time
 from dataclasses import replace
 from itertools import pairwise
 
@@ -457,47 +452,3 @@ def test_misfits_are_input_errors_through_the_op() -> None:
             training_reference.draw(table, rule, batch, 0, steps)
     with pytest.raises(InputError, match="step"):
         training.draw(table, rule, 1, 0, 2**32, isa="portable")
-
-
-_INTERRUPTED = """
-import sys, torch
-from diffhpo.history import History
-from diffhpo.model import Network, Sampler, Trainer, Transformer
-def trainer():
-    torch.manual_seed(0)
-    return Trainer(Network(4), Transformer(4), batch=64, executor="cpu")
-sampler = Sampler(History(torch.rand(40, 4, generator=torch.Generator().manual_seed(0)), list(range(40))))
-ours = trainer()
-print("ready", flush=True)
-try:
-    ours.fit(sampler, 10**6)
-except KeyboardInterrupt:
-    print("interrupted", flush=True)
-    again = trainer()
-    again.fit(sampler, ours.step)
-    assert 0 < ours.step == len(ours.losses) and ours.losses == again.losses
-    assert all(torch.equal(a, b) for a, b in zip(ours._loss.parameters(), again._loss.parameters()))
-    print("whole", flush=True)
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-def test_ctrl_c_leaves_a_whole_step() -> None:
-    process = subprocess.Popen([sys.executable, "-c", _INTERRUPTED], stdout=subprocess.PIPE, text=True)
-    watchdog = threading.Timer(60, process.kill)
-    watchdog.start()
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(0.3)
-        sent = time.time()
-        process.send_signal(signal.SIGINT)
-        assert process.stdout.readline() == "interrupted\n"
-        assert time.time() - sent < 0.5
-        assert process.stdout.readline() == "whole\n"
-        assert process.wait(20) == 0
-    finally:
-        watchdog.cancel()
-        process.kill()
-        process.wait()
-        process.stdout.close()

@@ -7,8 +7,9 @@ Optuna take seconds to import, and Optuna may not be installed.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from diffhpo.lazy_import import lazy_exports
 
 if TYPE_CHECKING:
     from diffhpo.baselines.deep_gaussian_process import DeepGaussianProcess
@@ -38,19 +39,20 @@ _NAMES = {
     "elites": "JitteredElites",
 }
 
-_MODULES = {
-    "RandomSearch": "random",
-    "GaussianProcess": "gaussian_process",
-    "DeepGaussianProcess": "deep_gaussian_process",
-    "OptunaTPE": "optuna_samplers",
-    "OptunaCMAES": "optuna_samplers",
-    "JitteredElites": "jittered_elites",
-}
+_class, __dir__ = lazy_exports(
+    __name__,
+    {
+        "RandomSearch": "random",
+        "GaussianProcess": "gaussian_process",
+        "DeepGaussianProcess": "deep_gaussian_process",
+        "OptunaTPE": "optuna_samplers",
+        "OptunaCMAES": "optuna_samplers",
+        "JitteredElites": "jittered_elites",
+    },
+)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return getattr(importlib.import_module(f"diffhpo.baselines.{_MODULES[name]}"), name)
     if name == "BASELINES":
-        return {short: __getattr__(long) for short, long in _NAMES.items()}
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return {short: _class(long) for short, long in _NAMES.items()}
+    return _class(name)

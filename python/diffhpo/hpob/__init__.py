@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from diffhpo.lazy_import import lazy_exports
 
 if TYPE_CHECKING:
     from diffhpo.hpob.data import Benchmark
@@ -25,25 +26,18 @@ __all__ = [
     "write_results",
 ]
 
-_MODULE = {
-    "Benchmark": "data",
-    "DiffusionHPO": "method",
-    "Results": "results",
-    "Run": "protocol",
-    "Task": "task",
-    "evaluate_continuous": "protocol",
-    "evaluate_discrete": "protocol",
-    "read_results": "results",
-    "write_results": "results",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # Loaded on first use: fetching data and reading results need no torch.
-    if name in _MODULE:
-        return getattr(import_module(f"diffhpo.hpob.{_MODULE[name]}"), name)
-    raise AttributeError(f"module 'diffhpo.hpob' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# Fetching data and reading results need no torch.
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "Benchmark": "data",
+        "DiffusionHPO": "method",
+        "Results": "results",
+        "Run": "protocol",
+        "Task": "task",
+        "evaluate_continuous": "protocol",
+        "evaluate_discrete": "protocol",
+        "read_results": "results",
+        "write_results": "results",
+    },
+)

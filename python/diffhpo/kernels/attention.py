@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -86,13 +87,6 @@ def _encode(
     return tokens, pooled
 
 
-def _encode_fake(
-    inputs: Tensor, counts: Sequence[int], packed: Tensor, layout: Sequence[int], isa: str, threads: int
-) -> tuple[Tensor, Tensor]:
-    rows = len(inputs) + len(counts)
-    return inputs.new_empty(rows, layout[1]), inputs.new_empty(len(counts), layout[1])
-
-
 def _predict(
     x: Tensor,
     counts: Sequence[int],
@@ -111,23 +105,32 @@ def _predict(
     return logits
 
 
-def _predict_fake(
-    x: Tensor,
-    counts: Sequence[int],
-    tokens: Tensor,
-    token_counts: Sequence[int],
-    packed: Tensor,
-    layout: Sequence[int],
-    isa: str,
-    threads: int,
-) -> Tensor:
-    return x.new_empty(len(x), layout[5])
-
-
 _LIBRARY.impl("attention_encode", _encode, "CPU")
 _LIBRARY.impl("attention_predict", _predict, "CPU")
-torch.library.register_fake("diffhpo::attention_encode", _encode_fake, lib=_LIBRARY)
-torch.library.register_fake("diffhpo::attention_predict", _predict_fake, lib=_LIBRARY)
+torch.library.register_fake(
+    "diffhpo::attention_encode",
+    lambda inputs, counts, packed, layout, *_: (
+        inputs.new_empty(len(inputs) + len(counts), layout[1]),
+        inputs.new_empty(len(counts), layout[1]),
+    ),
+    lib=_LIBRARY,
+)
+torch.library.register_fake(
+    "diffhpo::attention_predict",
+    lambda x, counts, tokens, token_counts, packed, layout, *_: x.new_empty(len(x), layout[5]),
+    lib=_LIBRARY,
+)
+
+
+def _call(operator: Callable[..., Any], name: str, *arguments: object) -> Any:
+    """The operator's result; what the binding or the operator's schema refuses is an InputError."""
+    try:
+        return operator(*arguments)
+    except DiffHPOError:
+        raise
+    # RuntimeError: what does not fit the schema.
+    except (TypeError, ValueError, BufferError, RuntimeError) as error:
+        raise InputError(f"the {name} refused its input: {error}") from error
 
 
 def encode(
@@ -159,17 +162,8 @@ def encode(
     """
     native()
     _require_cpu(inputs=inputs, packed=packed)
-    try:
-        tokens, pooled = torch.ops.diffhpo.attention_encode(inputs, counts, packed, layout, isa, threads)
-    except DiffHPOError:
-        raise
-    except (
-        TypeError,
-        ValueError,
-        BufferError,
-        RuntimeError,
-    ) as error:  # RuntimeError: not the operator's schema
-        raise InputError(f"the encoder refused its input: {error}") from error
+    operator = torch.ops.diffhpo.attention_encode
+    tokens, pooled = _call(operator, "encoder", inputs, counts, packed, layout, isa, threads)
     return tokens, pooled
 
 
@@ -205,17 +199,6 @@ def predict(
     """
     native()
     _require_cpu(x=x, tokens=tokens, packed=packed)
-    try:
-        logits: Tensor = torch.ops.diffhpo.attention_predict(
-            x, counts, tokens, token_counts, packed, layout, isa, threads
-        )
-    except DiffHPOError:
-        raise
-    except (
-        TypeError,
-        ValueError,
-        BufferError,
-        RuntimeError,
-    ) as error:  # RuntimeError: not the operator's schema
-        raise InputError(f"the predictor refused its input: {error}") from error
+    inputs = (x, counts, tokens, token_counts, packed, layout, isa, threads)
+    logits: Tensor = _call(torch.ops.diffhpo.attention_predict, "predictor", *inputs)
     return logits

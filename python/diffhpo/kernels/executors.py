@@ -158,6 +158,11 @@ def _choose(name: str, device: torch.device, cross_attention: bool, kernels: tup
     wanted = "cuda" if name == "cuda" else "cpu"
     if wanted != device.type and (name == "cpu" or _missing(name) is None):
         raise InputError(f"executor={name!r}, the network is on {device}; use network.to({wanted!r})")
+    return _native(name)
+
+
+def _native(name: str) -> Executor:
+    """The native executor of this name; "cpu" is the best build."""
     if name == "cpu":
         name = _best_cpu()
     missing = _missing(name)
@@ -189,12 +194,7 @@ def training_executor(name: str, not_covered: str | None) -> Executor:
         return Executor("reference")
     if not_covered is not None:
         raise BackendError(f'{not_covered}, which native training does not cover; use executor="reference"')
-    if name in ("auto", "cpu"):
-        name = _best_cpu()
-    missing = _missing(name)
-    if missing is not None:
-        raise BackendError(f"executor {name} is not available: {missing}; see `diffhpo doctor`")
-    return Executor(name)
+    return _native("cpu" if name == "auto" else name)
 
 
 def _reference(reason: str) -> Executor:

@@ -237,32 +237,15 @@ def _denoise(
     return x
 
 
-def _denoise_fake(
-    packed: Tensor,
-    step_conditioning: Tensor,
-    job_conditioning: Tensor,
-    coefficients: Tensor,
-    keys: Tensor,
-    counts: Tensor,
-    seeds: Tensor,
-    first_candidates: Tensor,
-    candidates: int,
-    dim: int,
-    guidance: float,
-    clip: bool,
-    isa: str,
-    threads: int,
-    precision: str,
-    coded: Tensor,
-    tokens: Tensor | None = None,
-    token_counts: Tensor | None = None,
-) -> Tensor:
-    return packed.new_empty(candidates, dim)
-
-
 _LIBRARY.impl("denoise", _denoise, "CPU")
 _LIBRARY.impl("denoise", _denoise, "CUDA")
-torch.library.register_fake("diffhpo::denoise", _denoise_fake, lib=_LIBRARY)
+torch.library.register_fake(
+    "diffhpo::denoise",
+    lambda packed, steps, jobs, coefficients, keys, counts, seeds, firsts, candidates, dim, *_: (
+        packed.new_empty(candidates, dim)
+    ),
+    lib=_LIBRARY,
+)
 
 
 def denoise(

@@ -12,10 +12,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from diffhpo.errors import BackendError
-from diffhpo.kernels import attention, ops
+from diffhpo.kernels import attention
 from diffhpo.kernels.attention import head_stride, panels
-from diffhpo.model.packed_network import parameters_of
+from diffhpo.model.followed_parameters import FollowedParameters
 from diffhpo.model.predictor import AttendingLayer, Predictor
 from diffhpo.model.transformer import EncoderLayer, Transformer
 
@@ -24,8 +23,8 @@ class _PackedModule(ABC):
     """Packed weights that follow the module's parameters."""
 
     def __init__(self, module: nn.Module, name: str) -> None:
-        self._module, self._name = module, name
-        self._snapshot: ops.Snapshot | None = None
+        self._module = module
+        self._parameters = FollowedParameters(module, name)
         self._weights = torch.empty(0)
 
     @property
@@ -35,18 +34,12 @@ class _PackedModule(ABC):
         Raises:
             BackendError: if a parameter is not finite; the message names it.
         """
-        parameters = parameters_of(self._module)
-        if self._snapshot is None or not self._snapshot.matches(parameters):
-            for name, parameter in self._module.named_parameters():
-                if not bool(torch.isfinite(parameter).all()):
-                    raise BackendError(
-                        f"{self._name} parameter {name} holds nan or inf; nothing was computed: restore a "
-                        "checkpoint from before the training diverged, or lower the learning rate"
-                    )
-            parts = self._parts(copy.deepcopy(self._module).to("cpu", torch.float64))
-            self._weights = torch.cat([part.detach() for part in parts])
-            self._snapshot = ops.Snapshot(parameters)
+        self._parameters.take_over(self._pack)
         return self._weights
+
+    def _pack(self) -> None:
+        parts = self._parts(copy.deepcopy(self._module).to("cpu", torch.float64))
+        self._weights = torch.cat([part.detach() for part in parts])
 
     @property
     @abstractmethod

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real tasks for pretraining: which may be used, how they are read, and how they are drawn."""
+"""Pretraining of the universal model: real tasks and which may be used, episodes, a resumable run, presets."""

@@ -12,7 +12,7 @@ from diffhpo.errors import InputError
 from diffhpo.pretraining.augmentation import augment
 from diffhpo.pretraining.real_task import RealTask
 from diffhpo.pretraining.task_bank import BankEntry, TaskBank
-from diffhpo.prior.output_transform import observe, transform
+from diffhpo.prior.output_transform import OutputTransform, observe
 from diffhpo.prior.task_batch import PADDING, TaskBatch
 
 LARGEST_DIM = 32
@@ -100,17 +100,19 @@ class RealTaskSampler:
         kinds = np.full((size, D), PADDING, dtype=np.int64)
         roles = np.zeros((size, D), dtype=np.int64)
         values = np.empty((size, points + 1), dtype=np.float32)
-        for i, (x, value, kind, role, _) in enumerate(draws):
+        broad = np.empty((size, points), dtype=np.bool_)
+        for i, (x, value, kind, role, flags, _) in enumerate(draws):
             d = x.shape[1]
-            xs[i, :, :d], values[i], kinds[i, :d], roles[i, :d] = x, value, kind, role
+            xs[i, :, :d], values[i], kinds[i, :d], roles[i, :d], broad[i] = x, value, kind, role, flags
         raw = torch.from_numpy(values)
         kept = torch.from_numpy(rng.random((size, 1)) < P_SHAPE_KEPT)
-        shaped = torch.where(kept, raw, transform(generator, raw))
+        shaped = torch.where(kept, raw, OutputTransform(generator, raw)(raw))
         x_all = torch.from_numpy(xs)
         return TaskBatch(
             x=x_all[:, :-1].contiguous(),
             y=observe(generator, shaped[:, :-1]),
             value=shaped[:, :-1].contiguous(),
+            broad=torch.from_numpy(broad),
             dims=torch.tensor([x.shape[1] for x, *_ in draws]),
             kinds=torch.from_numpy(kinds),
             roles=torch.from_numpy(roles),
@@ -126,9 +128,10 @@ class RealTaskSampler:
         np.ndarray[tuple[int], np.dtype[np.float32]],
         np.ndarray[tuple[int], np.dtype[np.int64]],
         np.ndarray[tuple[int], np.dtype[np.int64]],
+        np.ndarray[tuple[int], np.dtype[np.bool_]],
         str,
     ]:
-        """One function's points with its best one last, their values, kinds, roles, origin."""
+        """One function's points with its best one last, their values, kinds, roles, which are broad, origin."""
         entries = self._entries[rng.choice(len(self._entries), p=self._chances)]
         entry = entries[rng.integers(len(entries))]
         # A third each: trees alone, smooth alone, a mixture.
@@ -139,4 +142,4 @@ class RealTaskSampler:
         # Trees have plateaus: any of the best is as good.
         rows = np.append(rows, rng.choice(np.flatnonzero(value == value.max())))
         x, kinds, roles = augment(rng, entry.x[rows], entry.kinds, entry.roles, self.max_dim)
-        return x, value[rows], kinds, roles, entry.origin
+        return x, value[rows], kinds, roles, entry.broad[rows[:-1]], entry.origin

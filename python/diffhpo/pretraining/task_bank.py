@@ -45,6 +45,7 @@ class BankEntry:
         values: (P, 2) float32 by the two surrogates; equal where the values are a table's own.
         kinds: (d,).
         roles: (d,).
+        broad: (P,) bool, true for points that no search added.
     """
 
     origin: str
@@ -53,13 +54,19 @@ class BankEntry:
     values: NDArray[np.float32]
     kinds: NDArray[np.int64]
     roles: NDArray[np.int64]
+    broad: NDArray[np.bool_]
 
 
-def _explore(view: TaskView, points: int, rng: np.random.Generator) -> tuple[Points, NDArray[np.float32]]:
-    """Evaluate a function at uniform points, then in rounds around the best of them all."""
+def _explore(
+    view: TaskView, points: int, rng: np.random.Generator
+) -> tuple[Points, NDArray[np.float32], NDArray[np.bool_]]:
+    """Evaluate a function at uniform points (the flag), then in rounds around the best of them all."""
     x = view.uniform(rng, int(UNIFORM_SHARE * points))
+    broad = np.ones(len(x), dtype=np.bool_)
     if len(view.start):
-        x = np.concatenate([view.snap(view.start[: points // 20]), x])
+        start = view.snap(view.start[: points // 20])
+        x = np.concatenate([start, x])
+        broad = np.concatenate([np.zeros(len(start), dtype=np.bool_), broad])
     values = view.evaluate(x)
     d = x.shape[1]
     for r in range(N_ROUNDS):
@@ -81,7 +88,7 @@ def _explore(view: TaskView, points: int, rng: np.random.Generator) -> tuple[Poi
         child = view.snap(np.where(redrawn, fresh, child).astype(np.float32))
         x = np.concatenate([x, child])
         values = np.concatenate([values, view.evaluate(child)])
-    return x, values
+    return x, values, np.concatenate([broad, np.zeros(len(x) - len(broad), dtype=np.bool_)])
 
 
 class _Pairs:
@@ -128,12 +135,13 @@ def _task_entries(fitted: _Pairs, number: int, *, seed: int, points: int, n_comb
                 np.stack([value, value], axis=1),
                 task.kinds,
                 task.roles,
+                np.ones(len(rows), dtype=np.bool_),
             )
         )
     for view in views:
-        x, values = _explore(view, points, rng)
+        x, values, broad = _explore(view, points, rng)
         if values.std(0).min() > FLAT:
-            out.append(BankEntry(view.origin, task.family, x, values, view.kinds, view.roles))
+            out.append(BankEntry(view.origin, task.family, x, values, view.kinds, view.roles, broad))
     return out
 
 
@@ -199,6 +207,7 @@ class TaskBank:
             "values": np.concatenate([entry.values.ravel() for entry in self.entries]),
             "kinds": np.concatenate([entry.kinds for entry in self.entries]).astype(np.int8),
             "roles": np.concatenate([entry.roles for entry in self.entries]).astype(np.int8),
+            "broad": np.concatenate([entry.broad for entry in self.entries]),
         }
         with Path(path).open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
@@ -218,9 +227,10 @@ class TaskBank:
                 values = np.split(archive["values"], np.cumsum(2 * rows)[:-1])
                 kinds = np.split(archive["kinds"].astype(np.int64), np.cumsum(columns)[:-1])
                 roles = np.split(archive["roles"].astype(np.int64), np.cumsum(columns)[:-1])
+                broad = np.split(archive["broad"], np.cumsum(rows)[:-1])
                 return cls(
-                    BankEntry(str(o), str(f), x.reshape(s), v.reshape(-1, 2), k, r)
-                    for o, f, s, x, v, k, r in zip(
+                    BankEntry(str(o), str(f), x.reshape(s), v.reshape(-1, 2), k, r, b)
+                    for o, f, s, x, v, k, r, b in zip(
                         archive["origins"],
                         archive["families"],
                         shapes,
@@ -228,6 +238,7 @@ class TaskBank:
                         values,
                         kinds,
                         roles,
+                        broad,
                         strict=True,
                     )
                 )

@@ -17,14 +17,28 @@ class InputTransform:
     """How `batch` tasks of `dim` columns feed functions of `active` variables.
 
     Continuous and stepped columns pass a Kumaraswamy warp 1 - (1 - x^a)^b, a and b log-uniform in
-    [1/3, 3]; 60 percent of the columns keep their scale. A categorical column's levels get values drawn
+    [1/3, 3]; half of the columns keep their scale. A categorical column's levels get values drawn
     independently, so that their order means nothing. A random choice of `active` columns is used.
 
     Args:
+        active: 1 to dim.
         mixed: whether columns may be stepped or categorical.
+        warped: whether columns are warped at all.
+        stairs: read each variable at so many values only, cut at random places of its own, as an
+            ensemble of trees fitted to a table does; 0 for no stairs.
     """
 
-    def __init__(self, generator: Generator, batch: int, dim: int, active: int, *, mixed: bool) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        batch: int,
+        dim: int,
+        active: int,
+        *,
+        mixed: bool,
+        warped: bool,
+        stairs: int = 0,
+    ) -> None:
         device = generator.device
         shape = (batch, dim)
         draw = uniform(generator, *shape)
@@ -40,12 +54,12 @@ class InputTransform:
         #: (batch, dim) float32: how many values a column takes; 0 for continuous ones.
         self.levels = torch.where(self.kinds == STEPPED, steps, torch.zeros_like(steps))
         self.levels = torch.where(self.kinds == CATEGORICAL, categories.to(torch.float32), self.levels)
-        self._mixed = mixed
+        self.mixed = mixed
         self._gaps = (self.levels - 1).clamp_min(1.0).unsqueeze(1)
         self._discrete = (self.levels > 0).unsqueeze(1)
         self._categorical = (self.kinds == CATEGORICAL).unsqueeze(1)
         self._category_values = uniform(generator, batch, dim, MAX_CATEGORIES)
-        plain = bernoulli(generator, *shape, probability=0.6)
+        plain = bernoulli(generator, *shape, probability=0.5)
         a = torch.where(plain, 1.0, log_uniform(generator, *shape, low=1 / 3, high=3.0))
         b = torch.where(plain, 1.0, log_uniform(generator, *shape, low=1 / 3, high=3.0))
         flip = bernoulli(generator, *shape, probability=0.5)
@@ -53,20 +67,29 @@ class InputTransform:
         self._a = a.gather(1, self._columns).unsqueeze(1)
         self._b = b.gather(1, self._columns).unsqueeze(1)
         self._flip = flip.gather(1, self._columns).unsqueeze(1)
+        cuts = uniform(generator, batch, active, max(stairs - 1, 0)).sort(2).values
+        edges = torch.cat([cuts.new_zeros(batch, active, 1), cuts], 2)
+        ends = torch.cat([cuts, cuts.new_ones(batch, active, 1)], 2)
+        self._cuts, self._middles = cuts, (edges + ends) / 2
+        self._stairs, self._warped = stairs > 0, warped
 
     def snap(self, x: Tensor) -> Tensor:
         """(B, N, dim) any numbers -> the nearest configurations: in [0, 1], discrete columns on levels."""
         x = x.clamp(0.0, 1.0)
-        if not self._mixed:
+        if not self.mixed:
             return x
         return torch.where(self._discrete, (x * self._gaps).round() / self._gaps, x)
 
     def __call__(self, x: Tensor) -> Tensor:
         """(B, N, dim) configurations -> (B, N, active) what the function reads, in [0, 1]."""
-        if self._mixed:
+        if self.mixed:
             level = (x * self._gaps).round().to(torch.int64).clamp_max_(MAX_CATEGORIES - 1)
             values = self._category_values.gather(2, level.transpose(1, 2)).transpose(1, 2)
             x = torch.where(self._categorical, values, x)
         x = x.gather(2, self._columns.unsqueeze(1).expand(-1, x.shape[1], -1))
-        warped = 1 - (1 - x**self._a).clamp_min_(0.0) ** self._b
-        return torch.where(self._flip, 1 - warped, warped)
+        if self._stairs:
+            columns = x.transpose(1, 2).contiguous()
+            x = self._middles.gather(2, torch.searchsorted(self._cuts, columns)).transpose(1, 2)
+        if self._warped:
+            x = 1 - (1 - x**self._a).clamp_min_(0.0) ** self._b
+        return torch.where(self._flip, 1 - x, x)

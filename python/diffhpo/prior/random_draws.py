@@ -11,7 +11,8 @@ from torch import Generator, Tensor
 
 def uniform(generator: Generator, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
     """Uniform in [low, high), float32."""
-    return torch.rand(shape, generator=generator, device=generator.device).mul_(high - low).add_(low)
+    drawn = torch.rand(shape, generator=generator, device=generator.device)
+    return drawn if (low, high) == (0.0, 1.0) else drawn.mul_(high - low).add_(low)
 
 
 def log_uniform(generator: Generator, *shape: int, low: float, high: float) -> Tensor:

@@ -3,27 +3,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
-from torch.nn.functional import pad
+from torch import Generator
 
 from diffhpo.errors import InputError
 from diffhpo.prior.families import FAMILIES, WEIGHTS
 from diffhpo.prior.input_transform import InputTransform
-from diffhpo.prior.output_transform import observe, transform
+from diffhpo.prior.output_transform import OutputTransform, observe
 from diffhpo.prior.search import search
-from diffhpo.prior.task_batch import PADDING, TaskBatch
+from diffhpo.prior.task_batch import TaskBatch, joined
+from diffhpo.prior.task_functions import TaskFunctions
 
-#: Functions that share a family and a dimension, so that one call computes them all.
-GROUP = 8
 #: (smallest, largest, probability) of the dimension.
 _DIMENSIONS = ((1, 3, 0.20), (4, 8, 0.45), (9, 16, 0.25), (17, 32, 0.10))
 #: Shares of the groups with continuous columns only, and with every column in use.
-_CONTINUOUS_SHARE, _ALL_ACTIVE_SHARE = 0.5, 0.5
+_CONTINUOUS_SHARE, _ALL_ACTIVE_SHARE = 0.6, 0.7
+_WARPED_SHARE = 0.8
+#: Share of the groups that read their columns in stairs, and the range of the number of stairs.
+_STAIRS_SHARE, _STAIRS = 0.25, (6, 100)
 LARGEST_DIM = 32
+
+
+def _at_least(name: str, given: int, least: int) -> None:
+    if given < least:
+        raise InputError(f"{name} is {given}; {least} or more is accepted")
 
 
 class PriorSampler:
@@ -37,9 +43,12 @@ class PriorSampler:
         families: name -> weight; None for the built-in mixture (`diffhpo.prior.WEIGHTS`).
         max_dim: largest dimension drawn, 1 to 32.
         device: where the tensors are made.
+        group: how many functions share a family and a dimension, so that one call computes them all. 8
+            suits one core; a GPU wants more. Another group size is another stream of tasks.
 
     Raises:
-        InputError: unknown family, weights that are negative or sum to 0, `max_dim` out of range.
+        InputError: unknown family, weights that are negative or sum to 0, `seed`, `max_dim` or `group`
+            out of range.
 
     Example:
         >>> sampler = PriorSampler(seed=0, max_dim=6)
@@ -55,6 +64,7 @@ class PriorSampler:
         families: Mapping[str, float] | None = None,
         max_dim: int = LARGEST_DIM,
         device: torch.device | str = "cpu",
+        group: int = 8,
     ) -> None:
         weights = dict(WEIGHTS if families is None else families)
         unknown = sorted(set(weights) - set(FAMILIES))
@@ -64,8 +74,9 @@ class PriorSampler:
             raise InputError(f"families has weights {weights}; each must be >= 0 and one > 0")
         if not 1 <= max_dim <= LARGEST_DIM:
             raise InputError(f"max_dim is {max_dim}; 1 to {LARGEST_DIM} is accepted")
-        if seed < 0:
-            raise InputError(f"seed is {seed}; 0 or more is accepted")
+        _at_least("seed", seed, 0)
+        _at_least("group", group, 1)
+        self.group = group
         self.seed = seed
         self.max_dim = max_dim
         self.device = torch.device(device)
@@ -78,61 +89,52 @@ class PriorSampler:
         self._dim_chances = chances / chances.sum()
 
     def batch(self, index: int, size: int, points: int = 512) -> TaskBatch:
-        """Batch number `index`: `size` functions at `points` points each, in groups of 8 of one family.
+        """Batch number `index`: `size` functions at `points` points each, in groups of one family.
 
         Raises:
             InputError: `index` below 0, `size` or `points` below 1.
         """
-        for name, given, least in (("index", index, 0), ("size", size, 1), ("points", points, 1)):
-            if given < least:
-                raise InputError(f"{name} is {given}; {least} or more is accepted")
+        return joined([batch for _, batch in self.groups(index, size, points)])
+
+    def groups(self, index: int, size: int, points: int = 512) -> Iterator[tuple[TaskFunctions, TaskBatch]]:
+        """The groups that `batch` joins, each with its functions, which may be evaluated elsewhere."""
+        _at_least("index", index, 0)
+        _at_least("size", size, 1)
+        _at_least("points", points, 1)
         seeds = np.random.SeedSequence((self.seed, index, size, points))
         chooser = np.random.default_rng(seeds)
         generator = Generator(device=self.device)
         generator.manual_seed(int(seeds.generate_state(1, np.uint64)[0] >> np.uint64(1)))
-        counts = [min(GROUP, size - start) for start in range(0, size, GROUP)]
-        with torch.no_grad():
-            return _joined([self._group(chooser, generator, count, points) for count in counts])
+        for start in range(0, size, self.group):
+            yield self._group(chooser, generator, min(self.group, size - start), points)
 
+    @torch.no_grad()
     def _group(
         self, chooser: np.random.Generator, generator: Generator, count: int, points: int
-    ) -> TaskBatch:
+    ) -> tuple[TaskFunctions, TaskBatch]:
         name = self._names[chooser.choice(len(self._names), p=self._shares)]
         dim = int(chooser.choice(self.max_dim, p=self._dim_chances)) + 1
         mixed = bool(chooser.random() > _CONTINUOUS_SHARE)
         active = dim if chooser.random() < _ALL_ACTIVE_SHARE else int(chooser.integers(1, dim + 1))
-        inputs = InputTransform(generator, count, dim, active, mixed=mixed)
+        warped, stairs = bool(chooser.random() < _WARPED_SHARE), 0
+        if chooser.random() < _STAIRS_SHARE:
+            stairs = round(float(np.exp(chooser.uniform(*np.log(_STAIRS)))))
+        inputs = InputTransform(generator, count, dim, active, mixed=mixed, warped=warped, stairs=stairs)
         function = FAMILIES[name].draw(generator, count, active)
-        x, raw, best_x, best_raw = search(generator, inputs, lambda x: function(inputs(x)), points)
-        value = transform(generator, torch.cat([raw, best_raw.unsqueeze(1)], dim=1))
-        return TaskBatch(
-            x=x,
+        found = search(generator, inputs, lambda x: function(inputs(x)), points)
+        raw = torch.cat([found.value, found.best_value.unsqueeze(1)], dim=1)
+        outputs = OutputTransform(generator, raw)
+        value = outputs(raw)
+        batch = TaskBatch(
+            x=found.x,
             y=observe(generator, value[:, :-1]),
             value=value[:, :-1],
+            broad=found.broad,
             dims=torch.full((count,), dim, device=self.device),
             kinds=inputs.kinds,
             roles=torch.zeros_like(inputs.kinds),
-            best_x=best_x,
+            best_x=found.best_x,
             best_value=value.amax(1),
             origins=(name,) * count,
         )
-
-
-def _joined(groups: list[TaskBatch]) -> TaskBatch:
-    """One batch of several, padded to the largest dimension."""
-    D = max(group.x.shape[2] for group in groups)
-
-    def columns(tensors: list[Tensor], fill: int) -> Tensor:
-        return torch.cat([pad(t, (0, D - t.shape[-1]), value=fill) for t in tensors])
-
-    return TaskBatch(
-        x=columns([g.x for g in groups], 0),
-        y=torch.cat([g.y for g in groups]),
-        value=torch.cat([g.value for g in groups]),
-        dims=torch.cat([g.dims for g in groups]),
-        kinds=columns([g.kinds for g in groups], PADDING),
-        roles=columns([g.roles for g in groups], 0),
-        best_x=columns([g.best_x for g in groups], 0),
-        best_value=torch.cat([g.best_value for g in groups]),
-        origins=tuple(name for g in groups for name in g.origins),
-    )
+        return TaskFunctions(name, inputs, function, outputs), batch

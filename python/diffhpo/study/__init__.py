@@ -10,8 +10,9 @@ A script needs the guard `if __name__ == "__main__":` around `run_study`, which 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from diffhpo.lazy_import import lazy_exports
 
 if TYPE_CHECKING:
     from diffhpo.study.grid import Grid
@@ -21,19 +22,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Grid", "Report", "StudyOutcome", "build_grid", "build_report", "run_study", "write_report"]
 
-_MODULE = {
-    "Grid": "grid",
-    "Report": "report",
-    "StudyOutcome": "runner",
-    "build_grid": "selection",
-    "build_report": "report",
-    "run_study": "runner",
-    "write_report": "report",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # On first use: the command line's --help needs neither numpy nor matplotlib.
-    if name in _MODULE:
-        return getattr(import_module(f"diffhpo.study.{_MODULE[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# The command line's --help needs neither numpy nor matplotlib.
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "Grid": "grid",
+        "Report": "report",
+        "StudyOutcome": "runner",
+        "build_grid": "selection",
+        "build_report": "report",
+        "run_study": "runner",
+        "write_report": "report",
+    },
+)

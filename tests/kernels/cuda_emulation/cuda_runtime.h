@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // As much of the CUDA runtime as the kernels use, on the CPU: found in place of the real header when the tests
-// compile csrc/*.cu with a C++ compiler. One thread of a block is one fiber (fibers.h).
+// compile csrc/cuda/*.cu with a C++ compiler. One thread of a block is one fiber (fibers.h).
 #pragma once
 
 #include <algorithm>

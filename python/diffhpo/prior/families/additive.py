@@ -16,7 +16,7 @@ class AdditiveFunctions:
     """f(x) = sum_i a_i phi(w_i (x_j(i) - c_i)), each term on one variable or on a pair of them.
 
     phi is a cosine, a hinge (piecewise linear) or a step (piecewise constant); a function mixes them in
-    its own proportions. Importances of the variables are log-normal with sd 1.5: few of them matter.
+    its own proportions. Importances of the variables are log-normal with sd 1: few of them matter.
     """
 
     def __init__(self, features: int = 96) -> None:
@@ -24,7 +24,7 @@ class AdditiveFunctions:
 
     def draw(self, generator: Generator, batch: int, dim: int) -> FunctionBatch:
         F = self.features
-        importance = torch.exp(1.5 * normal(generator, batch, dim))
+        importance = torch.exp(normal(generator, batch, dim))
         first = integers(generator, batch, F, low=0, high=dim)
         second = integers(generator, batch, F, low=0, high=dim)
         paired = bernoulli(generator, batch, F, probability=0.25) & (first != second)

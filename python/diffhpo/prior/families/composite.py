@@ -26,7 +26,9 @@ class CompositeFunctions:
         function = self.families[choice].draw(generator, batch, dim)
         seen = bernoulli(generator, batch, 1, dim, probability=0.7).to(torch.float32)
         values = function(uniform(generator, batch, 64, dim) * seen + (1 - seen) * 0.5)
-        mean, scale = values.mean(1, keepdim=True), values.std(1, keepdim=True).clamp_min(1e-6)
+        mean, scale = values.mean(1, keepdim=True), values.std(1, keepdim=True)
+        # A part that looks constant keeps its scale: what it hides may be far larger than the sd seen.
+        scale = torch.where(scale < 0.01, torch.ones_like(scale), scale)
 
         def evaluate(x: Tensor) -> Tensor:
             return (function(x * seen + (1 - seen) * 0.5) - mean) / scale

@@ -35,7 +35,7 @@ class GaussianProcessDraws:
             torch.where(kernel == 1, squares[:, :3].mean(1, keepdim=True), squares.mean(1, keepdim=True)),
         )
         frequencies /= mixing.clamp_min_(1e-3).sqrt_()
-        spread = uniform(generator, batch, 1, low=0.2, high=1.8)
+        spread = uniform(generator, batch, 1, low=0.1, high=1.4)
         median = log_uniform(generator, batch, 1, low=0.15, high=0.8) * dim**0.25
         lengths = median * torch.exp(spread * normal(generator, batch, dim))
         frequencies /= lengths.clamp_(0.04, 50.0).unsqueeze(2)

@@ -39,7 +39,7 @@ class LearningRateLandscapes:
         rate = log_uniform(generator, batch, dim, low=0.5, high=12.0)
         flipped = bernoulli(generator, batch, dim, probability=0.4)
         saturating = bernoulli(generator, batch, dim, probability=0.5)
-        weight = torch.exp(normal(generator, batch, dim) - 1.2)
+        weight = torch.exp(normal(generator, batch, dim) - 0.9)
         weight *= bernoulli(generator, batch, dim, probability=0.7)
         weight[:, 0] = 0.0
         curvature = log_uniform(generator, batch, dim, low=0.5, high=8.0)

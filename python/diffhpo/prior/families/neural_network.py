@@ -24,7 +24,7 @@ class NeuralNetworks:
     """Two hidden layers of random weights, their scales drawn per function.
 
     Every layer has units of all four activations (tanh, relu, sine, step); most functions listen to one
-    of them only. Inputs are scaled by log-normal importances.
+    of them above all. Inputs are scaled by log-normal importances.
     """
 
     def __init__(self, width: int = 48) -> None:
@@ -34,12 +34,12 @@ class NeuralNetworks:
         """(batch, width, 1): which units the next layer hears, of mean square about 1."""
         mixed = normal(generator, batch, 4).abs_()
         pure = bernoulli(generator, batch, 1, probability=0.7)
-        gates = torch.where(pure, 2 * one_of(generator, batch, 4), mixed)
+        gates = torch.where(pure, 2 * one_of(generator, batch, 4) + 0.1 * mixed, mixed)
         return gates.repeat_interleave(self.width // 4, dim=1).unsqueeze(2)
 
     def draw(self, generator: Generator, batch: int, dim: int) -> FunctionBatch:
         W = self.width
-        importance = torch.exp(normal(generator, batch, dim, 1))
+        importance = torch.exp(0.8 * normal(generator, batch, dim, 1))
         importance /= importance.square().mean(1, keepdim=True).sqrt_()
         scale = log_uniform(generator, batch, 1, 1, low=1.0, high=10.0)
         first = normal(generator, batch, dim, W) * importance * scale / dim**0.5

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Most of the space equally poor, one or a few basins."""
+"""Most of the space equally poor with a few basins, or equally good with a few pits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class PlateauBasins:
     """f(x) = max_k h_k sigmoid(s_k (r_k - |w_k (x - c_k)|)) (1 - b |w_k (x - c_k)|^2) + slope.
 
     The walls are from gentle to cliffs; r_k is chosen so that a basin holds a share of about 2 to 50
-    percent of the distances seen at random points.
+    percent of the distances seen at random points. A fifth of the functions is turned upside down.
     """
 
     basins = 3
@@ -36,6 +36,7 @@ class PlateauBasins:
         steepness = log_uniform(generator, batch, K, low=3.0, high=100.0) / radius.clamp_min(0.02)
         bend = uniform(generator, batch, K, high=0.8) / radius.clamp_min(0.02).square()
         slope = normal(generator, batch, dim, 1) * log_uniform(generator, batch, 1, 1, low=1e-3, high=0.1)
+        sign = torch.where(bernoulli(generator, batch, 1, probability=0.2), -1.0, 1.0)
         # |w (x - c)|^2 as a product of matrices: one pass for all basins.
         squares = weights.square()
         linear = (-2 * squares * centres).transpose(1, 2)
@@ -46,6 +47,6 @@ class PlateauBasins:
             near = torch.baddbmm(constant, x, linear).baddbmm_(x.square(), squares).clamp_min_(0.0)
             wall = torch.sigmoid(steepness.unsqueeze(1) * (radius.unsqueeze(1) - near.sqrt()))
             inside = (1 - bend.unsqueeze(1) * near).clamp_min_(0.0)
-            return (heights.unsqueeze(1) * wall * inside).amax(2) + torch.bmm(x, slope).squeeze(2)
+            return sign * (heights.unsqueeze(1) * wall * inside).amax(2) + torch.bmm(x, slope).squeeze(2)
 
         return evaluate

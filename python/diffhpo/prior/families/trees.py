@@ -24,7 +24,7 @@ class TreeEnsembles:
 
     def draw(self, generator: Generator, batch: int, dim: int) -> FunctionBatch:
         T, K = self.trees, self.depth
-        importance = torch.exp(uniform(generator, batch, 1, high=2.0) * normal(generator, batch, dim))
+        importance = torch.exp(uniform(generator, batch, 1, high=1.2) * normal(generator, batch, dim))
         features = torch.multinomial(importance, T * K, replacement=True, generator=generator)
         thresholds = uniform(generator, batch, T * K)
         # Coarse functions split at a few places only.

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// eps = network(x) of a tile with the blocks' products in bfloat16 (precision.h).
+// A residual block of a tile with its products in bfloat16 (precision.h).
 #pragma once
 
 #include "denoise/coded_product.h"
 #include "denoise/conditioning.h"
-#include "cpu/dense_layer.h"
 #include "denoise/denoise_cpu.h"
 #include "denoise/precision.h"
 
@@ -54,27 +53,21 @@ struct ResidualEpilogue {
   ResidualEpilogue from(int row) const { return {out + row * stride, codes + 2 * row * stride, stride}; }
 };
 
-// One branch of eps = network(x).
-void predict(const DenoiseProblem& p, const Scratch& s, const Tile& tile, int64_t step, int64_t branch) {
-  const NetworkLayout& layout = p.layout;
-  const CodedLayout coded{layout, Precision::bf16};
-  const int width = static_cast<int>(layout.width), dim = static_cast<int>(layout.dim), rows = tile.rows;
-  const int64_t narrow = padded(width), wide = padded(2 * width), x_stride = padded(dim);
-  const float* w = p.weights;
+// h += contract silu(expand h + conditioning) + bias.
+void apply_block(const DenoiseProblem& p, const Scratch& s, const Tile& tile, int64_t step, int64_t branch, int64_t b) {
+  const CodedLayout coded{p.layout, Precision::bf16};
+  const int rows = tile.rows;
+  const int64_t narrow = padded(p.layout.width), wide = padded(2 * p.layout.width);
   uint8_t* expanded = reinterpret_cast<uint8_t*>(s.expanded);
-  apply({w + layout.input_weight(), w + layout.input_bias(), dim, width, Activation::none}, rows, s.x, x_stride,
-        s.hidden, narrow);
-  for (int64_t j = 0; j < rows * narrow; j += 16) store_bf16(s.codes + 2 * j, _mm512_loadu_ps(s.hidden + j));
-  for (int64_t b = 0; b < layout.blocks; ++b) {
-    add_conditioning(p, s, tile, step, branch, b);
-    coded_product(s.codes, rows, 2 * narrow, p.coded + coded.expand_weight(b), static_cast<int>(narrow / 2),
-                  static_cast<int>(wide), Bf16Format{s.conditioning}, SiluEpilogue{expanded, 2 * wide});
-    coded_product(expanded, rows, 2 * wide, p.coded + coded.contract_weight(b), static_cast<int>(wide / 2),
-                  static_cast<int>(narrow), Bf16Format{w + layout.contract_bias(b)},
-                  ResidualEpilogue{s.hidden, s.codes, narrow});
+  if (b == 0) {  // the blocks after it leave h's codes behind
+    for (int64_t j = 0; j < rows * narrow; j += 16) store_bf16(s.codes + 2 * j, _mm512_loadu_ps(s.hidden + j));
   }
-  apply({w + layout.output_weight(), w + layout.output_bias(), width, dim, Activation::none}, rows, s.hidden, narrow,
-        s.eps + branch * s.rows * x_stride, x_stride);
+  add_conditioning(p, s, tile, step, branch, b);
+  coded_product(s.codes, rows, 2 * narrow, p.coded + coded.expand_weight(b), static_cast<int>(narrow / 2),
+                static_cast<int>(wide), Bf16Format{s.conditioning}, SiluEpilogue{expanded, 2 * wide});
+  coded_product(expanded, rows, 2 * wide, p.coded + coded.contract_weight(b), static_cast<int>(wide / 2),
+                static_cast<int>(narrow), Bf16Format{p.weights + p.layout.contract_bias(b)},
+                ResidualEpilogue{s.hidden, s.codes, narrow});
 }
 
 }  // namespace

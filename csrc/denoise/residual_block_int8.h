@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// eps = network(x) of a tile with the blocks' products in int8 (precision.h says what is coded how).
+// A residual block of a tile with its products in int8 (precision.h says what is coded how).
 #pragma once
 
 #include "denoise/coded_product.h"
 #include "denoise/conditioning.h"
-#include "cpu/dense_layer.h"
 #include "denoise/denoise_cpu.h"
 #include "denoise/precision.h"
 
@@ -101,31 +100,23 @@ void encode_after_silu(const float* values, int rows, int64_t stride, uint8_t* c
   }
 }
 
-// One branch of eps = network(x). A value that is not finite makes its row's scale infinite or stays in the residual
-// stream, which is float32: either way eps is not finite and the caller sees it.
-void predict(const DenoiseProblem& p, const Scratch& s, const Tile& tile, int64_t step, int64_t branch) {
-  const NetworkLayout& layout = p.layout;
-  const CodedLayout coded{layout, Precision::int8};
-  const int width = static_cast<int>(layout.width), dim = static_cast<int>(layout.dim), rows = tile.rows;
-  const int64_t narrow = padded(width), wide = padded(2 * width), x_stride = padded(dim);
-  const float* w = p.weights;
-  apply({w + layout.input_weight(), w + layout.input_bias(), dim, width, Activation::none}, rows, s.x, x_stride,
-        s.hidden, narrow);
-  for (int64_t b = 0; b < layout.blocks; ++b) {
-    const auto floats = [&](int64_t offset) { return reinterpret_cast<const float*>(p.coded + offset); };
-    add_conditioning(p, s, tile, step, branch, b);
-    encode_signed(s.hidden, rows, narrow, s.codes, s.row_scale);
-    const Decoder of_expand{s.row_scale, floats(coded.expand_scale(b)), s.conditioning};
-    coded_product(s.codes, rows, narrow, p.coded + coded.expand_weight(b), static_cast<int>(narrow / 4),
-                  static_cast<int>(wide), Int8Format{reinterpret_cast<const int32_t*>(p.coded + coded.expand_start(b))},
-                  SiluEpilogue{of_expand, s.expanded, wide});
-    encode_after_silu(s.expanded, rows, wide, s.codes, s.row_scale);
-    const Decoder of_contract{s.row_scale, floats(coded.contract_scale(b)), floats(coded.contract_bias(b))};
-    coded_product(s.codes, rows, wide, p.coded + coded.contract_weight(b), static_cast<int>(wide / 4),
-                  static_cast<int>(narrow), Int8Format{nullptr}, ResidualEpilogue{of_contract, s.hidden, narrow});
-  }
-  apply({w + layout.output_weight(), w + layout.output_bias(), width, dim, Activation::none}, rows, s.hidden, narrow,
-        s.eps + branch * s.rows * x_stride, x_stride);
+// h += contract silu(expand h + conditioning) + bias. A value that is not finite makes its row's scale infinite or
+// stays in the residual stream, which is float32: either way eps is not finite and the caller sees it.
+void apply_block(const DenoiseProblem& p, const Scratch& s, const Tile& tile, int64_t step, int64_t branch, int64_t b) {
+  const CodedLayout coded{p.layout, Precision::int8};
+  const int rows = tile.rows;
+  const int64_t narrow = padded(p.layout.width), wide = padded(2 * p.layout.width);
+  const auto floats = [&](int64_t offset) { return reinterpret_cast<const float*>(p.coded + offset); };
+  add_conditioning(p, s, tile, step, branch, b);
+  encode_signed(s.hidden, rows, narrow, s.codes, s.row_scale);
+  const Decoder of_expand{s.row_scale, floats(coded.expand_scale(b)), s.conditioning};
+  coded_product(s.codes, rows, narrow, p.coded + coded.expand_weight(b), static_cast<int>(narrow / 4),
+                static_cast<int>(wide), Int8Format{reinterpret_cast<const int32_t*>(p.coded + coded.expand_start(b))},
+                SiluEpilogue{of_expand, s.expanded, wide});
+  encode_after_silu(s.expanded, rows, wide, s.codes, s.row_scale);
+  const Decoder of_contract{s.row_scale, floats(coded.contract_scale(b)), floats(coded.contract_bias(b))};
+  coded_product(s.codes, rows, wide, p.coded + coded.contract_weight(b), static_cast<int>(wide / 4),
+                static_cast<int>(narrow), Int8Format{nullptr}, ResidualEpilogue{of_contract, s.hidden, narrow});
 }
 
 }  // namespace

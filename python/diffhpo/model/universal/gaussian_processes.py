@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A few Gaussian processes whose hyperparameters a network has read off the context."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_LOG_2PI = math.log(2 * math.pi)
+
+#: Added to the diagonal, in units of the amplitude: equal trials are not told apart by less.
+_JITTER = 1e-4
+
+#: By which the jitter grows where a covariance still cannot be factorised, and how often.
+_GROWTH, _ATTEMPTS = 10.0, 4
+
+
+def matern52(r2: Tensor) -> Tensor:
+    """(1 + s + s^2 / 3) exp(-s), s = sqrt(5 r^2) (Rasmussen and Williams 2006, eq. 4.17)."""
+    s = (5 * r2 + 1e-6).sqrt()
+    return (1 + s + s * s / 3) * torch.exp(-s)
+
+
+def matern12(r2: Tensor) -> Tensor:
+    """exp(-r): paths that are continuous and no more, like surfaces with steps."""
+    return torch.exp(-(r2 + 1e-6).sqrt())
+
+
+def squared_exponential(r2: Tensor) -> Tensor:
+    """exp(-r^2 / 2)."""
+    return torch.exp(-0.5 * r2)
+
+
+@dataclass(frozen=True)
+class GaussianProcesses:
+    """K processes for each of B contexts, conditioned on their trials; all in float64.
+
+    Squared distances of near trials are differences of large numbers, and a hundred trials of a smooth kernel
+    leave float32 no digit to factorise.
+    """
+
+    kernels: tuple[str, ...]
+    points: Tensor
+    """(B, K, n, P) trials in the coordinates in which each kernel is isotropic."""
+    amplitude: Tensor
+    """(B, K) prior variance."""
+    factor: Tensor
+    """(B, K, n, n) lower Cholesky factor of the covariance of the observations."""
+    weights: Tensor
+    """(B, K, n) covariance^-1 (z - mean)."""
+    noise: Tensor
+    """(B, K) variance of the observation noise."""
+    evidence: Tensor
+    """(B, K) log marginal likelihood of the trials."""
+    mask: Tensor
+    """(B, n) true where a trial exists."""
+
+    @classmethod
+    def condition(
+        cls,
+        kernels: tuple[str, ...],
+        points: Tensor,
+        residuals: Tensor,
+        amplitude: Tensor,
+        noise: Tensor,
+        mask: Tensor,
+    ) -> GaussianProcesses:
+        """Condition on trials.
+
+        Args:
+            kernels: K names of `_KERNELS`.
+            points: (B, K, n, P); n may be 0.
+            residuals: (B, K, n) values minus prior means.
+            amplitude: (B, K)
+            noise: (B, K)
+            mask: (B, n) true where a trial exists.
+        """
+        points, residuals, amplitude, noise = (part.double() for part in (points, residuals, amplitude, noise))
+        both = mask.unsqueeze(1).unsqueeze(-1) & mask.unsqueeze(1).unsqueeze(-2)
+        covariance = _kernel(kernels, points, points) * amplitude[..., None, None] * both
+        diagonal = torch.where(mask.unsqueeze(1), (noise + _JITTER * amplitude).unsqueeze(-1), 1.0)
+        covariance = covariance + torch.diag_embed(diagonal)
+        factor = _cholesky(covariance, _JITTER * amplitude)
+        residuals = residuals * mask.unsqueeze(1)
+        whitened = torch.linalg.solve_triangular(factor, residuals.unsqueeze(-1), upper=False)
+        weights = torch.linalg.solve_triangular(factor.mT, whitened, upper=True).squeeze(-1)
+        logs = factor.diagonal(dim1=-2, dim2=-1).log().masked_fill(~mask.unsqueeze(1), 0.0).sum(-1)
+        count = mask.sum(1, keepdim=True)
+        evidence = -0.5 * (whitened**2).sum((-2, -1)) - logs - 0.5 * count * _LOG_2PI
+        return cls(kernels, points, amplitude, factor, weights, noise, evidence, mask)
+
+    def posterior(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean of the residual and variance of the noise-free value at (B, K, N, P), each (B, K, N), float32."""
+        cross = self.cross_covariance(points)
+        mean = (cross @ self.weights.unsqueeze(-1)).squeeze(-1)
+        explained = torch.linalg.solve_triangular(self.factor, cross.mT, upper=False)
+        variance = self.amplitude.unsqueeze(-1) - (explained**2).sum(-2)
+        variance = torch.maximum(variance, 1e-6 * self.amplitude.unsqueeze(-1))
+        return mean.float(), variance.float()
+
+    def joint_covariance(self, points: Tensor) -> Tensor:
+        """(B, K, N, N) posterior covariance of the noise-free values at (B, K, N, P)."""
+        points = points.double()
+        prior = _kernel(self.kernels, points, points) * self.amplitude[..., None, None]
+        cross = self.cross_covariance(points)
+        explained = torch.linalg.solve_triangular(self.factor, cross.mT, upper=False)
+        return (prior - explained.mT @ explained).float()
+
+    def cross_covariance(self, points: Tensor) -> Tensor:
+        """(B, K, N, n) prior covariance of points and trials."""
+        prior = _kernel(self.kernels, points.double(), self.points) * self.amplitude[..., None, None]
+        return prior * self.mask[:, None, None]
+
+
+def _cholesky(covariance: Tensor, jitter: Tensor) -> Tensor:
+    """The lower factor of (B, K, n, n); where there is none, of the matrix with more on its diagonal."""
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    for _ in range(_ATTEMPTS):
+        if not bool(failed.any()):
+            return factor
+        jitter = _GROWTH * jitter
+        added = torch.where(failed > 0, jitter, torch.zeros_like(jitter))[..., None, None]
+        covariance = covariance + added * torch.eye(covariance.shape[-1], device=covariance.device)
+        factor, failed = torch.linalg.cholesky_ex(covariance)
+    return torch.linalg.cholesky(covariance)
+
+
+_KERNELS = {"matern52": matern52, "matern12": matern12, "squared_exponential": squared_exponential}
+
+
+def _kernel(kernels: tuple[str, ...], a: Tensor, b: Tensor) -> Tensor:
+    """(B, K, N, P), (B, K, M, P) -> (B, K, N, M) correlations."""
+    squares = (a**2).sum(-1).unsqueeze(-1) + (b**2).sum(-1).unsqueeze(-2)
+    r2 = (squares - 2 * a @ b.mT).clamp_min(0.0)
+    return torch.stack([_KERNELS[name](r2[:, k]) for k, name in enumerate(kernels)], dim=1)

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The universal model applied to one run: trials in, predictions and generated configurations out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffhpo.errors import InputError
+from diffhpo.model.denoiser import Denoiser
+from diffhpo.model.universal.dimensions import MAX_DIM, Dimensions
+from diffhpo.model.universal.gaussian_mixture import GaussianMixture
+from diffhpo.model.universal.model import UniversalModel
+from diffhpo.model.universal.network import wish
+from diffhpo.model.universal.transformer import UniversalContext
+from diffhpo.model.universal.value_scale import ValueScale
+
+
+@dataclass(frozen=True)
+class PredictedValues:
+    """Distributions of the values of N configurations, in the units of the trials."""
+
+    mixture: GaussianMixture
+    """(1, N) of the standardised values."""
+    scale: ValueScale
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        """(N,) log densities at (N,) values."""
+        y = y.double().unsqueeze(0)
+        density = _double(self.mixture).log_prob(self.scale.standardise(y)) + self.scale.log_slope(y)
+        return density.squeeze(0)
+
+    def cdf(self, y: Tensor) -> Tensor:
+        """(N,) probabilities of at most (N,) values."""
+        z = self.scale.standardise(y.double().unsqueeze(0))
+        return _double(self.mixture).cdf(z).squeeze(0)
+
+    @property
+    def median(self) -> Tensor:
+        """(N,) values that are exceeded with probability one half, by bisection."""
+        mixture = _double(self.mixture)
+        low = (mixture.means - 8 * mixture.deviations).amin(-1)
+        high = (mixture.means + 8 * mixture.deviations).amax(-1)
+        for _ in range(60):
+            middle = (low + high) / 2
+            below = mixture.cdf(middle) < 0.5
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return self.scale.restore((low + high) / 2).squeeze(0)
+
+
+def _double(mixture: GaussianMixture) -> GaussianMixture:
+    return GaussianMixture(mixture.log_weights.double(), mixture.means.double(), mixture.deviations.double())
+
+
+class InContextModel:
+    """A universal model that has read the trials of one run.
+
+    Args:
+        model: in evaluation; its weights must not change while this object is used.
+        x: (n, d) configurations in [0, 1], n may be 0, d at most 32.
+        y: (n,) finite values, larger is better.
+        kinds: (d,) see `Dimensions`; all continuous where it is left out.
+        roles: (d,) see `diffhpo.parameter_roles`; unknown where it is left out.
+
+    Raises:
+        InputError: if shapes do not fit or there are more than 32 dimensions.
+
+    Example:
+        >>> run = InContextModel(UniversalModel(width=16), torch.rand(5, 3), torch.rand(5))
+        >>> run.predict(torch.rand(7, 3)).median.shape, run.generate(4, seed=0).shape
+        (torch.Size([7]), torch.Size([4, 3]))
+    """
+
+    @torch.no_grad()
+    def __init__(
+        self,
+        model: UniversalModel,
+        x: Tensor,
+        y: Tensor,
+        *,
+        kinds: Tensor | None = None,
+        roles: Tensor | None = None,
+    ) -> None:
+        if x.ndim != 2 or y.shape != x.shape[:1]:
+            raise InputError(f"x has shape {tuple(x.shape)}, y {tuple(y.shape)}; (n, d) and (n,) are needed")
+        dim = x.shape[1]
+        if not 1 <= dim <= MAX_DIM:
+            raise InputError(f"x has {dim} dimensions; the universal model takes 1 to {MAX_DIM}")
+        plain = Dimensions.continuous(1, dim)
+        dimensions = Dimensions(
+            plain.kinds if kinds is None else kinds.view(1, dim),
+            plain.roles if roles is None else roles.view(1, dim),
+        )
+        self.model, self.dim = model, dim
+        mask = torch.ones(1, len(y), dtype=torch.bool)
+        context = UniversalContext(x.float().unsqueeze(0), y.double().unsqueeze(0), mask, dimensions)
+        self.embedding = model.transformer(context)
+        self.conditioned = model.predictor.condition(self.embedding)
+        self._denoiser: Denoiser | None = None
+
+    @property
+    def best(self) -> Tensor:
+        """(1, 1) the best standardised value so far."""
+        best: Tensor = self.embedding.best.unsqueeze(1)
+        return best
+
+    def mixture(self, x: Tensor) -> GaussianMixture:
+        """Distributions (1, N) of the standardised values of (N, d) configurations; differentiable in x."""
+        predicted: GaussianMixture = self.model.predictor(self.conditioned, x.float().unsqueeze(0))
+        return predicted
+
+    @torch.no_grad()
+    def predict(self, x: Tensor) -> PredictedValues:
+        """Distributions of the values of (N, d) configurations."""
+        return PredictedValues(self.mixture(x), self.embedding.scale)
+
+    def log_improvement(self, x: Tensor) -> Tensor:
+        """(N,) log expected improvement over the best value so far, in standardised units."""
+        return self.mixture(x).log_expected_improvement(self.best).squeeze(0)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        count: int,
+        *,
+        seed: int,
+        improvement: float | None = None,
+        steps: int = 20,
+        guidance: float = 0.0,
+        executor: str = "auto",
+        precision: str = "fp32",
+        first_candidate: int = 0,
+    ) -> Tensor:
+        """Configurations (count, d) drawn by the Denoiser with I = 1.
+
+        Args:
+            count: how many.
+            seed: of the draw.
+            improvement: how much better than the best so far, in standardised units; None asks for the best
+                configuration of all, so that samples follow the model's posterior of the optimum.
+            steps, guidance, executor, precision, first_candidate: as `Denoiser.sample`.
+        """
+        if self._denoiser is None:
+            self._denoiser = Denoiser(self.model.network.written_for(self.embedding))
+        size = None if improvement is None else torch.tensor([improvement])
+        pooled = self.model.network.pooled(self.embedding, wish(size, 1, optimum=improvement is None))
+        return self._denoiser.sample(
+            pooled[0],
+            count,
+            improve=True,
+            steps=steps,
+            seed=seed,
+            guidance=guidance,
+            executor=executor,
+            precision=precision,
+            first_candidate=first_candidate,
+        )
+
+    def belief(self, x: Tensor) -> Belief:
+        """The joint prediction of (N, d) configurations, to be conditioned on some of them."""
+        return Belief(self, x)
+
+
+class Belief:
+    """Expected improvements of N configurations while some of them are taken to be under evaluation.
+
+    Taking one for evaluated at its predicted mean leaves means as they are and removes variance around it
+    (kriging believer, Ginsbourger et al. 2010), in each process of the mixture by its own covariance.
+    """
+
+    @torch.no_grad()
+    def __init__(self, run: InContextModel, x: Tensor) -> None:
+        self._mixture = run.mixture(x)
+        self._best = run.best.clone()
+        self._covariance, self._noise = run.model.predictor.joint_covariance(
+            run.conditioned, x.float().unsqueeze(0)
+        )
+        self._prior_variance = self._variance()
+
+    def _variance(self) -> Tensor:
+        """(1, N, K) variances of the values with noise."""
+        diagonal = self._covariance.diagonal(dim1=-2, dim2=-1) + self._noise.unsqueeze(-1)
+        return diagonal.transpose(1, 2)
+
+    @torch.no_grad()
+    def believe(self, index: int) -> None:
+        """Take configuration `index` for evaluated at its predicted mean."""
+        column = self._covariance[..., index]
+        scale = column[..., index] + self._noise
+        self._covariance = self._covariance - column.unsqueeze(-1) * column.unsqueeze(-2) / scale[..., None, None]
+        self._best = torch.maximum(self._best, self._mixture.mean[:, index : index + 1])
+
+    @torch.no_grad()
+    def log_improvement(self) -> Tensor:
+        """(N,) log expected improvements now, in standardised units."""
+        # The attention's correction of the deviations is kept as a factor.
+        ratio = (self._variance() / self._prior_variance).clamp(1e-8, 1.0).sqrt()
+        mixture = GaussianMixture(
+            self._mixture.log_weights, self._mixture.means, self._mixture.deviations * ratio
+        )
+        return mixture.log_expected_improvement(self._best).squeeze(0)

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One pretraining run in a directory: it can be killed at any moment and goes on from its last checkpoint."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from diffhpo.atomic_write import write_atomically
+from diffhpo.errors import RunError
+from diffhpo.model.noise_adder import NoiseAdder
+from diffhpo.model.universal.checkpoint import UniversalCheckpoint, load_universal, save_universal
+from diffhpo.model.universal.model import UniversalModel
+from diffhpo.policy import check_seed, derived_seed
+from diffhpo.pretraining.episode import Episode
+from diffhpo.pretraining.objective import episode_losses
+from diffhpo.pretraining.preset import Preset
+from diffhpo.pretraining.stream import EpisodeStream, TaskSource
+
+CHECKPOINT = "checkpoint.safetensors"
+METRICS = "metrics.csv"
+_COLUMNS = ("step", "surprise", "noise_error", "gradient_norm", "learning_rate", "seconds")
+
+
+def learning_rate(preset: Preset, step: int) -> float:
+    """Warm up, hold, then fall over the last share of the steps.
+
+    Example:
+        >>> from diffhpo.pretraining.preset import Preset
+        >>> [round(learning_rate(Preset(steps=100, warmup=10), step), 6) for step in (0, 50, 99)]
+        [0.0001, 0.001, 6e-05]
+    """
+    rise = min(1.0, (step + 1) / preset.warmup)
+    left = (preset.steps - step) / max(1.0, preset.decay * preset.steps)
+    return preset.learning_rate * rise * max(0.01, min(1.0, left))
+
+
+class PretrainingRun:
+    """Trains a universal model on a stream of functions.
+
+    The directory gets `checkpoint.safetensors` (weights, averaged weights, optimiser state, step) and
+    `metrics.csv` (one row every 50 steps). A run that finds a checkpoint goes on from it; on one thread of
+    one machine the weights are then the same to the last bit as without the stop, because what a step sees
+    is a function of (seed, step).
+
+    Args:
+        directory: made if it is not there.
+        make: makes the source of functions, in the worker process; picklable.
+        preset: sizes.
+        seed: of weights and draws.
+        device: where the model trains.
+        facts: JSON values for the checkpoint: where the functions come from.
+
+    Raises:
+        RunError: if the directory belongs to a run with another preset or seed, or cannot be written.
+        CheckpointError: if its checkpoint is damaged.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        make: Callable[[], TaskSource],
+        preset: Preset,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        facts: dict[str, Any] | None = None,
+    ) -> None:
+        self.directory, self.preset, self.seed = Path(directory), preset, check_seed(seed)
+        self.device = torch.device(device)
+        self._make = make
+        self._facts = {"preset": asdict(preset), "seed": seed, **(facts or {})}
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{directory} cannot be made: {error}") from error
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derived_seed(seed) % 2**63)
+            self.model = UniversalModel(**preset.model)
+        self.step = 0
+        training: dict[str, Tensor] = {}
+        if self.path.exists():
+            found = load_universal(self.path)
+            self._check_same(found.facts)
+            self.model, self.step, training = found.model, found.step, found.training
+        self.model.to(self.device)
+        self.average = {name: value.detach().clone() for name, value in self.model.named_parameters()}
+        decayed = [p for p in self.model.parameters() if p.ndim > 1]
+        plain = [p for p in self.model.parameters() if p.ndim <= 1]
+        groups = [
+            {"params": decayed, "weight_decay": preset.weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=preset.learning_rate, betas=(0.9, 0.98), foreach=True)
+        self._names = {id(p): name for name, p in self.model.named_parameters()}
+        if training:
+            self._restore(training)
+
+    @property
+    def path(self) -> Path:
+        """The checkpoint."""
+        return self.directory / CHECKPOINT
+
+    def fit(self, *, minutes: float = math.inf, progress: bool = True) -> None:
+        """Train until the preset's last step or until the time is over; save on the way and at the end.
+
+        Args:
+            minutes: wall time after which the run saves and returns; call `fit` again to go on.
+            progress: show a bar.
+        """
+        started = time.monotonic()
+        adder = NoiseAdder().to(self.device)
+        self._cut_metrics()
+        with (
+            EpisodeStream(self._make, self.preset, seed=derived_seed(self.seed, 1)) as stream,
+            tqdm(total=self.preset.steps, initial=self.step, disable=not progress, unit="step") as bar,
+        ):
+            rows: list[list[float]] = []
+            sums = torch.zeros(3)
+            while self.step < self.preset.steps and time.monotonic() - started < 60 * minutes:
+                episode = _placed(stream.episode(self.step), self.device)
+                sums += self._learn(episode, adder)
+                self.step += 1
+                bar.update()
+                if self.step % 50 == 0:
+                    means = (sums / 50).tolist()
+                    rate = learning_rate(self.preset, self.step)
+                    rows.append([self.step, *means, rate, time.monotonic() - started])
+                    bar.set_postfix(surprise=f"{means[0]:.3f}", noise=f"{means[1]:.3f}")
+                    sums.zero_()
+                if self.step % self.preset.save_every == 0:
+                    self._save(rows)
+                    rows = []
+            self._save(rows)
+
+    def averaged(self) -> UniversalModel:
+        """The model with the averaged weights, on the CPU."""
+        model = UniversalModel(**self.model.config)
+        model.load_state_dict({name: value.cpu() for name, value in self.average.items()})
+        return model
+
+    def export(self, path: str | os.PathLike[str]) -> None:
+        """Write the averaged weights for use.
+
+        Raises:
+            CheckpointError: if the file cannot be written.
+        """
+        save_universal(path, UniversalCheckpoint(self.averaged(), self.step, {}, self._facts), half=True)
+
+    def _learn(self, episode: Episode, adder: NoiseAdder) -> Tensor:
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, 2, self.step) % 2**63)
+        rate = learning_rate(self.preset, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        losses = episode_losses(self.model, episode, adder, generator)
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        if bool(torch.isfinite(norm)):
+            self.optimizer.step()
+        with torch.no_grad():
+            # Early averages would remember the random start for a thousand steps.
+            keep = min(self.preset.ema, (1 + self.step) / (10 + self.step))
+            current = list(self.model.parameters())
+            torch._foreach_lerp_(list(self.average.values()), current, 1 - keep)
+        return torch.stack([losses.surprise.detach().cpu(), losses.noise_error.detach().cpu(), norm.cpu()])
+
+    def _save(self, rows: list[list[float]]) -> None:
+        training = {f"average.{name}": value for name, value in self.average.items()}
+        for parameter, state in self.optimizer.state.items():
+            name = self._names[id(parameter)]
+            training.update({f"adam.{key}.{name}": value for key, value in state.items()})
+        save_universal(self.path, UniversalCheckpoint(self.model, self.step, training, self._facts))
+        try:
+            metrics = self.directory / METRICS
+            new = not metrics.exists()
+            with open(metrics, "a", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                if new:
+                    writer.writerow(_COLUMNS)
+                writer.writerows([[row[0], *(f"{value:.6g}" for value in row[1:])] for row in rows])
+        except OSError as error:
+            raise RunError(f"{self.directory / METRICS} cannot be written: {error}") from error
+
+    def _restore(self, training: dict[str, Tensor]) -> None:
+        for name, parameter in self.model.named_parameters():
+            self.average[name].copy_(training[f"average.{name}"])
+            state = {
+                key: training[f"adam.{key}.{name}"].to(self.device if key != "step" else "cpu")
+                for key in ("step", "exp_avg", "exp_avg_sq")
+                if f"adam.{key}.{name}" in training
+            }
+            if state:
+                self.optimizer.state[parameter] = state
+
+    def _check_same(self, facts: dict[str, Any]) -> None:
+        wanted = json.loads(json.dumps(self._facts))
+        # The number of steps may be raised: a finished run is then continued.
+        for key in ("preset", "seed"):
+            old, new = facts.get(key), wanted[key]
+            if key == "preset" and isinstance(old, dict):
+                old, new = {**old, "steps": 0}, {**new, "steps": 0}
+            if old != new:
+                raise RunError(
+                    f"{self.directory} holds a run with another {key} ({old} there, {new} asked for); choose "
+                    "another directory or the same settings"
+                )
+
+    def _cut_metrics(self) -> None:
+        """Drop rows after the checkpoint, which the steps that are done again will write again."""
+        path = self.directory / METRICS
+        if not path.exists():
+            return
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        write_atomically(path, "".join(lines[:1] + list(self._known(lines[1:]))).encode())
+
+    def _known(self, lines: list[str]) -> Iterator[str]:
+        for line in lines:
+            step = line.split(",", 1)[0]
+            if line.endswith("\n") and step.isdigit() and int(step) <= self.step:
+                yield line
+
+
+def _placed(episode: Episode, device: torch.device) -> Episode:
+    if device.type == "cpu":
+        return episode
+    context = episode.context
+    moved = type(context)(
+        context.x.to(device),
+        context.y.to(device),
+        context.mask.to(device),
+        type(context.dimensions)(context.dimensions.kinds.to(device), context.dimensions.roles.to(device)),
+    )
+    rest = {
+        name: getattr(episode, name).to(device)
+        for name in ("names", "query", "query_y", "target", "improvement", "improve", "optimum", "tells")
+    }
+    return Episode(context=moved, **rest)
