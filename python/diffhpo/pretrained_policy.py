@@ -31,26 +31,28 @@ class PretrainedRecipe:
     """Points of a scrambled Sobol sequence."""
     elites: int = 128
     """Jittered copies of the best trials."""
-    climbs: int = 8
-    """Candidates from which the acquisition function is climbed by its gradient; 0 takes candidates as they
-    are."""
-    climb_steps: int = 10
+    refinements: int = 3
+    """Rounds in which the best candidates are jittered ever more finely and ranked again."""
+    refined: int = 96
+    """Candidates of one such round."""
     reverse_steps: int = 20
     guidance: float = 0.0
     rank_with: str = "predictor"
     """"predictor", "gp" (fitted to the run), or "both" (mean of ranks)."""
     context_size: int = 200
     """Trials that are read; of more, `History.bounded` keeps the best, the latest and a spread."""
-    pool_chunk: int = 4096
+    pool_chunk: int = 2048
     """Pending configurations of the discrete protocol that are scored at once."""
+    batch_shortlist: int = 192
+    """Of more candidates than this a batch is chosen among the best."""
 
 
 class PretrainedPolicy:
     """Suggests from pretrained weights: no fitting, milliseconds, any space of up to 32 dimensions.
 
     Candidates come from the diffusion model (samples of the posterior of the optimum), from around the best
-    trials and from everywhere; the Predictor's expected improvement ranks them, and the best are climbed by
-    its gradient. A batch is chosen one by one, each choice conditioning the next.
+    trials and from everywhere; the Predictor's expected improvement ranks them, and the best are refined. A
+    batch is chosen one by one, each choice conditioning the next.
 
     Args:
         model: the universal model; the package's own by default.
@@ -101,15 +103,22 @@ class PretrainedPolicy:
             return design if snap is None else snap(design)
         run = self.read(history)
         candidates = self.candidates(history, run, count)
-        pending = torch.tensor(history.pending).float()
-        if self.recipe.climbs and count == 1 and not len(pending):
-            climbed = self._climb(run, candidates)
-            candidates = np.concatenate([climbed, candidates])
-        candidates = candidates if snap is None else snap(candidates)
-        candidates = new_rows(candidates, history.seen)
+        candidates = new_rows(candidates if snap is None else snap(candidates), history.seen)
+        scores = self._scores(history, run, candidates)
+        rng = np.random.default_rng([self.seed, len(history), len(history.pending), 1])
+        for round_ in range(self.recipe.refinements):
+            around = _refined(candidates, scores, self.recipe.refined, 0.1 * 0.35**round_, rng)
+            around = new_rows(around if snap is None else snap(around), np.concatenate([history.seen, candidates]))
+            if len(around):
+                candidates = np.concatenate([candidates, around])
+                scores = np.concatenate([scores, self._scores(history, run, around)])
         if len(candidates) <= count:
             return candidates
-        return candidates[self._choose_batch(history, run, candidates, count)]
+        if count == 1 and len(history.pending) == 0:
+            return candidates[[scores.argmax()]]
+        order = np.argsort(-scores, kind="stable")
+        shortlist = order[: max(self.recipe.batch_shortlist, 4 * count)]
+        return candidates[shortlist[self._choose_batch(history, run, candidates[shortlist], count)]]
 
     @one_thread()
     def choose(self, history: History, pool: Array) -> int:
@@ -175,48 +184,28 @@ class PretrainedPolicy:
 
     def _choose_batch(self, history: History, run: InContextModel, points: Array, count: int) -> list[int]:
         """Greedy: the best by expected improvement, given the earlier choices at their predicted means."""
-        if self.recipe.rank_with != "predictor":
-            scores = self._scores(history, run, points)
-            return [int(index) for index in np.argsort(-scores, kind="stable")[:count]]
-        pending = torch.from_numpy(history.pending)
-        with torch.no_grad():
-            belief = run.belief(torch.cat([pending, torch.from_numpy(points)]))
-            for index in range(len(pending)):
-                belief.believe(index)
-            chosen: list[int] = []
-            for _ in range(count):
-                scores = belief.log_improvement()[len(pending) :]
-                scores[chosen] = -torch.inf
-                chosen.append(int(scores.argmax()))
-                if len(chosen) < count:
-                    belief.believe(len(pending) + chosen[-1])
+        pending = len(history.pending)
+        belief = run.belief(torch.from_numpy(np.concatenate([history.pending, points])))
+        for index in range(pending):
+            belief.believe(index)
+        chosen: list[int] = []
+        while len(chosen) < count:
+            if chosen:
+                belief.believe(pending + chosen[-1])
+            scores = belief.log_improvement()[pending:]
+            scores[chosen] = -torch.inf
+            chosen.append(int(scores.argmax()))
         return chosen
 
-    def _climb(self, run: InContextModel, candidates: Array) -> Array:
-        """The best candidates, moved up the gradient of the log expected improvement, (climbs, d)."""
-        with torch.no_grad():
-            scores = run.log_improvement(torch.from_numpy(candidates))
-        starts = torch.from_numpy(candidates)[scores.topk(min(self.recipe.climbs, len(scores))).indices]
-        point = starts.float().clone().requires_grad_(True)
-        first = torch.zeros_like(point)
-        second = torch.zeros_like(point)
-        best_score, best_point = torch.full((len(point),), -torch.inf), point.detach().clone()
-        for step in range(self.recipe.climb_steps + 1):
-            score = run.log_improvement(point)
-            better = score.detach() > best_score
-            best_score = torch.where(better, score.detach(), best_score)
-            best_point = torch.where(better.unsqueeze(1), point.detach(), best_point)
-            if step == self.recipe.climb_steps:
-                break
-            (slope,) = torch.autograd.grad(score.sum(), point)
-            first = 0.8 * first + 0.2 * slope
-            second = 0.95 * second + 0.05 * slope**2
-            rate = 0.03 * (1 - step / (self.recipe.climb_steps + 1))
-            correction = (1 - 0.95 ** (step + 1)) ** 0.5 / (1 - 0.8 ** (step + 1))
-            with torch.no_grad():
-                point += rate * correction * first / (second.sqrt() + 1e-8)
-                point.clamp_(0, 1)
-        return best_point.double().numpy()
+
+def _refined(points: Array, scores: Array, count: int, scale: float, rng: np.random.Generator) -> Array:
+    """(count, d) jittered copies of the best eight: some coordinates moved, by about `scale`."""
+    best = np.argsort(-scores, kind="stable")[:8]
+    centres = points[best[np.arange(count) % len(best)]]
+    moved = rng.random(centres.shape) < 0.5
+    moved[np.arange(count), rng.integers(points.shape[1], size=count)] = True
+    size = scale * np.exp(rng.normal(size=(count, 1)))
+    return np.clip(centres + moved * size * rng.normal(size=centres.shape), 0, 1)
 
 
 def _around_best(history: History, count: int, rng: np.random.Generator) -> Array:

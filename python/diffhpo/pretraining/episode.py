@@ -95,12 +95,7 @@ def draw_episode(
     chosen = keys.argsort(1, descending=True)
     inside, outside = chosen[:, :n], chosen[:, n:]
 
-    # Half of the queries are broad, half are drawn toward the good ones.
-    left = torch.gather(tasks.broad, 1, outside)
-    order = _gumbel(batch, outside.shape[1], generator) + torch.where(
-        left, torch.zeros(()), 3 * torch.gather(rank, 1, outside) - 2
-    )
-    wanted = torch.gather(outside, 1, order.argsort(1, descending=True)[:, :queries])
+    wanted = _draw_queries(tasks, inside, outside, queries, generator)
 
     keys = 4 * rank + _gumbel(batch, points, generator)
     drawn = keys.topk(targets - targets // 2, dim=1).indices
@@ -135,6 +130,33 @@ def draw_episode(
         optimum,
         tells,
     )
+
+
+def _draw_queries(
+    tasks: TaskBatch, inside: Tensor, outside: Tensor, queries: int, generator: torch.Generator
+) -> Tensor:
+    """(B, queries) points whose value is to be predicted: 70% broad, the rest near the context.
+
+    That a point is asked for must tell nothing of its value that the context does not tell: points that a
+    search has found would teach the model that corners which are asked for are good. Broad points are
+    independent of the function; of the searched ones only those near trials of the context are used.
+    """
+    batch, count = outside.shape
+    broad = torch.gather(tasks.broad, 1, outside)
+    keys = _gumbel(batch, count, generator)
+    local = round(0.3 * queries) if inside.shape[1] else 0
+    if local:
+        distance = torch.cdist(_rows(tasks.x, outside), _rows(tasks.x, inside)).amin(2)
+        near = distance.masked_fill(broad, torch.inf).argsort(1).argsort(1) < 4 * local
+        near &= ~broad
+        # Four times as many near ones as are wanted, of which chance takes some.
+        share = torch.where(near, keys + 50, torch.where(broad, keys, keys - 50))
+        first = share.topk(local, dim=1).indices
+        keys = torch.where(broad, keys, keys - 50).scatter(1, first, -torch.inf)
+        order = torch.cat([first, keys.topk(queries - local, dim=1).indices], dim=1)
+    else:
+        order = torch.where(broad, keys, keys - 50).topk(queries, dim=1).indices
+    return torch.gather(outside, 1, order)
 
 
 def _gumbel(batch: int, points: int, generator: torch.Generator) -> Tensor:

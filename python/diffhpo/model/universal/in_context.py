@@ -106,9 +106,15 @@ class InContextModel:
         best: Tensor = self.embedding.best.unsqueeze(1)
         return best
 
-    def mixture(self, x: Tensor) -> GaussianMixture:
-        """Distributions (1, N) of the standardised values of (N, d) configurations; differentiable in x."""
-        predicted: GaussianMixture = self.model.predictor(self.conditioned, x.float().unsqueeze(0))
+    def mixture(self, x: Tensor, *, noisy: bool = True) -> GaussianMixture:
+        """Distributions (1, N) of the standardised values of (N, d) configurations; differentiable in x.
+
+        Args:
+            noisy: as observed; else without the noise.
+        """
+        predicted: GaussianMixture = self.model.predictor(
+            self.conditioned, x.float().unsqueeze(0), noisy=noisy
+        )
         return predicted
 
     @torch.no_grad()
@@ -118,7 +124,7 @@ class InContextModel:
 
     def log_improvement(self, x: Tensor) -> Tensor:
         """(N,) log expected improvement over the best value so far, in standardised units."""
-        return self.mixture(x).log_expected_improvement(self.best).squeeze(0)
+        return self.mixture(x, noisy=False).log_expected_improvement(self.best).squeeze(0)
 
     @torch.no_grad()
     def generate(
@@ -172,7 +178,7 @@ class Belief:
 
     @torch.no_grad()
     def __init__(self, run: InContextModel, x: Tensor) -> None:
-        self._mixture = run.mixture(x)
+        self._mixture = run.mixture(x, noisy=False)
         self._best = run.best.clone()
         self._covariance, self._noise = run.model.predictor.joint_covariance(
             run.conditioned, x.float().unsqueeze(0)
@@ -180,9 +186,8 @@ class Belief:
         self._prior_variance = self._variance()
 
     def _variance(self) -> Tensor:
-        """(1, N, K) variances of the values with noise."""
-        diagonal = self._covariance.diagonal(dim1=-2, dim2=-1) + self._noise.unsqueeze(-1)
-        return diagonal.transpose(1, 2)
+        """(1, N, K) variances of the noise-free values."""
+        return self._covariance.diagonal(dim1=-2, dim2=-1).transpose(1, 2).clamp_min(1e-9)
 
     @torch.no_grad()
     def believe(self, index: int) -> None:

@@ -107,11 +107,15 @@ class UniversalPredictor(nn.Module):
             embedding, processes, given.inverse_lengthscale, warp, constant, log_prior.log_softmax(-1)
         )
 
-    def forward(self, conditioned: ConditionedPredictor, x: Tensor) -> GaussianMixture:
+    def forward(
+        self, conditioned: ConditionedPredictor, x: Tensor, *, noisy: bool = True
+    ) -> GaussianMixture:
         """The distributions of the standardised values of candidates.
 
         Args:
             x: (B, N, D) in [0, 1].
+            noisy: of values as they will be observed; else each process's share of noise is left out, so that
+                nothing is to be gained from evaluating a known configuration again.
 
         Returns:
             Batch shape (B, N).
@@ -130,11 +134,12 @@ class UniversalPredictor(nn.Module):
         for layer in self.layers:
             h = layer(h, embedding.tokens, mask)
         weight, shift, spread = self.output(self.output_norm(h)).split(_K, dim=-1)
-        return GaussianMixture(
-            (log_weights + weight).log_softmax(-1),
-            mean + shift * deviation,
-            deviation * spread.clamp(-3, 3).exp(),
-        )
+        mean = mean + shift * deviation
+        deviation = deviation * spread.clamp(-3, 3).exp()
+        if not noisy:
+            share = variance / (variance + conditioned.processes.noise.float().unsqueeze(-1))
+            deviation = deviation * share.sqrt().transpose(1, 2)
+        return GaussianMixture((log_weights + weight).log_softmax(-1), mean, deviation)
 
     def joint_covariance(self, conditioned: ConditionedPredictor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior covariance (B, K, N, N) of the noise-free values of (B, N, D), and noise (B, K)."""
