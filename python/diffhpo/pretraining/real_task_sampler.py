@@ -131,7 +131,7 @@ class RealTaskSampler:
         np.ndarray[tuple[int], np.dtype[np.bool_]],
         str,
     ]:
-        """One function's points with its best one last, their values, kinds, roles, which are broad, origin."""
+        """One function: points with its best one last, values, kinds, roles, which are broad, origin."""
         entries = self._entries[rng.choice(len(self._entries), p=self._chances)]
         entry = entries[rng.integers(len(entries))]
         # A third each: trees alone, smooth alone, a mixture.
