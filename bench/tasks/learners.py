@@ -56,7 +56,10 @@ def _estimator(learner: str, c: dict[str, Any], n_train: int, seed: int) -> Any:
     if learner == "knn":
         from sklearn.neighbors import KNeighborsClassifier
 
-        return KNeighborsClassifier(**c, algorithm="brute")
+        # A small table has fewer rows than the largest number of neighbours.
+        return KNeighborsClassifier(
+            n_neighbors=min(c["n_neighbors"], n_train), p=c["p"], weights=c["weights"], algorithm="brute"
+        )
     if learner == "linear_sgd":
         from sklearn.linear_model import SGDClassifier
 

@@ -112,8 +112,8 @@ def role_of(name: str) -> int:
     """Role of a parameter by its name alone.
 
     Case, dots, dashes and underscores do not matter; a pipeline's or one-hot coding's additions
-    (`clf__max_depth`, `model.max_depth`, `kernel.ohe._rbf`) are taken off; names of columns that only
-    flag a missing value (`eta.na`) have no role. A name with several meanings has its most common one:
+    (`clf__max_depth`, `model.max_depth`, `kernel.ohe._rbf`) are taken off; a column that only flags a
+    missing value (`eta.na`) has no role. A name with several meanings has its most common one:
     `gamma` is a kernel's width, `alpha` an L1 strength; `roles_of` knows them apart by the other names.
 
     Args:
@@ -129,8 +129,6 @@ def role_of(name: str) -> int:
         0
     """
     base = re.sub(r"\.ohe\._.*$", "", name.strip())
-    if base.lower().endswith(".na"):
-        return 0
     for candidate in (base, base.rsplit("__", 1)[-1], re.split(r"[./:]", base)[-1]):
         role = _ROLE.get(_plain(candidate), 0)
         if role:

@@ -90,6 +90,15 @@ def test_every_family_is_drawn(sampler):
     assert 0.25 < large < 0.6
 
 
+def test_weights_choose_families(bank):
+    assert RealTaskSampler(bank, seed=0).families == ("demo/large", "demo/mixed")
+    only = RealTaskSampler(bank, seed=0, weights={"demo/mixed": 0.0})
+    assert all(origin.startswith("demo/large") for origin in only.batch(0, 50, points=16).origins)
+    for wrong in ({"demo/other": 1.0}, {"demo/mixed": -1.0}, {"demo/mixed": 0.0, "demo/large": 0.0}):
+        with pytest.raises(InputError, match="weights"):
+            RealTaskSampler(bank, seed=0, weights=wrong)
+
+
 def test_dimension_is_limited(bank):
     assert int(RealTaskSampler(bank, seed=0, max_dim=4).batch(0, 64, points=16).dims.max()) <= 4
     assert int(RealTaskSampler(bank, seed=0).batch(0, 64, points=16).dims.max()) > 4

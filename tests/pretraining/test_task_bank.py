@@ -39,7 +39,7 @@ def test_a_diverged_run_does_not_swamp_the_others():
     y = -((x[:, 0] - 0.5) ** 2)
     y[0] = -1e6
     pair = SurrogatePair(RealTask("a/b/c", x, y, np.zeros(1), np.zeros(1)))
-    assert pair.y.min() > -10
+    assert pair.y[1:].std() > 0.8  # of 1: the other runs keep their differences
     assert np.corrcoef(pair.y[1:], y[1:])[0, 1] > 0.999
 
 
@@ -144,6 +144,15 @@ def test_a_bank_is_a_function_of_tasks_and_seed(bank, tasks):
         np.testing.assert_array_equal(a.x, b.x)
         np.testing.assert_array_equal(a.values, b.values)
     assert not np.array_equal(other.entries[0].x, bank.entries[0].x)
+
+
+def test_workers_change_nothing(tasks):
+    alone = TaskBank.build(tasks[:2], points=64)
+    shared = TaskBank.build(tasks[:2], points=64, workers=2)
+    for a, b in zip(alone.entries, shared.entries, strict=True):
+        assert a.origin == b.origin
+        np.testing.assert_array_equal(a.x, b.x)
+        np.testing.assert_array_equal(a.values, b.values)
 
 
 def test_a_bank_survives_a_file(bank, tmp_path):

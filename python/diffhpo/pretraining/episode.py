@@ -92,7 +92,9 @@ def draw_episode(
     noise = _gumbel(batch, points, generator)
     style = torch.rand(batch, 1, generator=generator)
     greed = 6 * torch.rand(batch, 1, generator=generator)
-    start = torch.where(style < 0.35, torch.tensor(float(n)), 2 + 8 * torch.rand(batch, 1, generator=generator))
+    start = torch.where(
+        style < 0.35, torch.tensor(float(n)), 2 + 8 * torch.rand(batch, 1, generator=generator)
+    )
     # The first `start` places go to broad points, the rest to any, drawn with weight exp(greed rank).
     opening = (noise.masked_fill(~tasks.broad, -torch.inf).argsort(1, descending=True).argsort(1)) < start
     keys = greed * rank + _gumbel(batch, points, generator)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -31,9 +31,11 @@ class RealTaskSampler:
         tasks: Train tasks, or a bank built of them.
         seed: at least 0.
         max_dim: largest dimension, 1 to 32; functions of more columns are left out.
+        weights: family (`self.families` has their names) -> factor on its chance; 1 where not named.
 
     Raises:
-        InputError: `max_dim` or `seed` out of range, no task with so few columns.
+        InputError: `max_dim` or `seed` out of range, no task with so few columns, weights of unknown
+            families, negative or all 0.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -46,7 +48,12 @@ class RealTaskSampler:
     """
 
     def __init__(
-        self, tasks: Sequence[RealTask] | TaskBank, *, seed: int, max_dim: int = LARGEST_DIM
+        self,
+        tasks: Sequence[RealTask] | TaskBank,
+        *,
+        seed: int,
+        max_dim: int = LARGEST_DIM,
+        weights: Mapping[str, float] | None = None,
     ) -> None:
         if not 1 <= max_dim <= LARGEST_DIM:
             raise InputError(f"max_dim is {max_dim}; 1 to {LARGEST_DIM} is accepted")
@@ -61,9 +68,17 @@ class RealTaskSampler:
                 families.setdefault(entry.family, []).append(entry)
         if not families:
             raise InputError(f"max_dim is {max_dim}; no function of the bank has so few columns")
-        self._families = [families[name] for name in sorted(families)]
-        weights = np.sqrt([len(entries) for entries in self._families])
-        self._chances = weights / weights.sum()
+        self.families = tuple(sorted(families))
+        self._entries = [families[name] for name in self.families]
+        factors = dict(weights or {})
+        if set(factors) - set(self.families):
+            raise InputError(f"weights names {sorted(factors)}; the families are {list(self.families)}")
+        chances = np.array(
+            [len(families[name]) ** 0.5 * factors.get(name, 1.0) for name in self.families], dtype=np.float64
+        )
+        if not (chances >= 0).all() or not 0 < chances.sum() < np.inf:
+            raise InputError(f"weights is {factors}; each must be finite and >= 0, and one family's > 0")
+        self._chances = chances / chances.sum()
 
     def batch(self, index: int, size: int, points: int = 512) -> TaskBatch:
         """Batch number `index`: `size` functions at `points` points each.
@@ -116,8 +131,8 @@ class RealTaskSampler:
         np.ndarray[tuple[int], np.dtype[np.bool_]],
         str,
     ]:
-        """One function's points with its best one last, their values, kinds, roles, which are broad, origin."""
-        entries = self._families[rng.choice(len(self._families), p=self._chances)]
+        """One function: points with its best one last, values, kinds, roles, which are broad, origin."""
+        entries = self._entries[rng.choice(len(self._entries), p=self._chances)]
         entry = entries[rng.integers(len(entries))]
         # A third each: trees alone, smooth alone, a mixture.
         weight = np.float32((1.0, 0.0, rng.random())[rng.integers(3)])

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from diffhpo.errors import DataError, InputError
 from diffhpo.pretraining.real_task import RealTask
@@ -107,7 +108,12 @@ class _Pairs:
 
 
 def _entries(fitted: _Pairs, number: int, *, seed: int, points: int, n_combined: int) -> list[BankEntry]:
-    """All functions of task `number`."""
+    """All functions of task `number`, on one thread: workers do not compete, and sums have one order."""
+    with threadpool_limits(1):
+        return _task_entries(fitted, number, seed=seed, points=points, n_combined=n_combined)
+
+
+def _task_entries(fitted: _Pairs, number: int, *, seed: int, points: int, n_combined: int) -> list[BankEntry]:
     tasks, task = fitted.tasks, fitted.tasks[number]
     rng = np.random.default_rng([seed, task_seed(task.name)])
     pair = fitted(task)
