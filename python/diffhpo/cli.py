@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from diffhpo.errors import DiffHPOError
+from diffhpo.pretraining.commands import app as train
 from diffhpo.study.commands import app as bench
 
 #: Set to anything but 0, this shows the traceback of a named error, as `diffhpo --debug` does.
@@ -40,6 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(bench, name="bench")
+app.add_typer(train, name="train")
 
 data = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="HPO-B's published data in a local cache."

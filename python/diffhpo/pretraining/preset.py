@@ -35,7 +35,7 @@ class Preset:
     weight_decay: float = 0.01
     ema: float = 0.999
     """Of the averaged weights, which are those that are exported."""
-    real_share: float = 0.4
+    real_share: float = 0.5
     """Share of the functions that come from real tasks, where there are some."""
     save_every: int = 500
     rollout_after: tuple[int, ...] = ()
