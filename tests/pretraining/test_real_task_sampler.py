@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batches of real tasks have the prior's form and tell the truth."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
 from diffhpo.errors import InputError
-from diffhpo.pretraining import augmentation
+from diffhpo.pretraining import augmentation, real_task_sampler
 from diffhpo.pretraining.real_task_sampler import RealTaskSampler
 from diffhpo.pretraining.task_bank import TaskBank
 
@@ -67,6 +70,17 @@ def test_the_best_is_the_best(sampler):
         torch.testing.assert_close(
             all_points.value[i, here[i]], all_points.best_value[i].expand(int(here[i].sum()))
         )
+
+
+def test_transforms_never_leave_a_constant(bank, monkeypatch):
+    monkeypatch.setattr(real_task_sampler, "P_SHAPE_KEPT", 0.0)
+    # Most points on a plateau at the top: clipping from below would leave only that.
+    entry = bank.entries[0]
+    low = np.isin(np.arange(256), np.flatnonzero(entry.broad)[:8])[:, None]
+    crowded = replace(entry, values=np.where(low, entry.values, np.float32(5.0)))
+    tasks = RealTaskSampler(TaskBank([crowded]), seed=0).batch(0, 200, points=256)
+    for value, broad in zip(tasks.value, tasks.broad, strict=True):
+        assert value[broad].std() > 1e-4 * (value.max() - value.min()) > 0
 
 
 def test_half_of_the_draws_are_noisy_and_half_named(sampler):

@@ -16,6 +16,8 @@ from diffhpo.prior.output_transform import OutputTransform, observe
 from diffhpo.prior.task_batch import PADDING, TaskBatch
 
 LARGEST_DIM = 32
+#: A transform is not used that leaves broad points with a standard deviation below this share of the range.
+FLATTEST = 1e-3
 #: Share of the draws whose values keep their shape; the others get the prior's monotone transforms.
 P_SHAPE_KEPT = 0.5
 
@@ -106,7 +108,13 @@ class RealTaskSampler:
             xs[i, :, :d], values[i], kinds[i, :d], roles[i, :d], broad[i] = x, value, kind, role, flags
         raw = torch.from_numpy(values)
         kept = torch.from_numpy(rng.random((size, 1)) < P_SHAPE_KEPT)
-        shaped = torch.where(kept, raw, OutputTransform(generator, raw)(raw))
+        bent = OutputTransform(generator, raw)(raw)
+        # A clip of the lower half may leave nothing but the plateau that a search has crowded.
+        flat = _broad_spread(bent, broad) < FLATTEST * (
+            bent.amax(1, keepdim=True) - bent.amin(1, keepdim=True)
+        )
+        kept |= flat | (bent.amax(1, keepdim=True) == bent.amin(1, keepdim=True))
+        shaped = torch.where(kept, raw, bent)
         x_all = torch.from_numpy(xs)
         return TaskBatch(
             x=x_all[:, :-1].contiguous(),
@@ -143,3 +151,14 @@ class RealTaskSampler:
         rows = np.append(rows, rng.choice(np.flatnonzero(value == value.max())))
         x, kinds, roles = augment(rng, entry.x[rows], entry.kinds, entry.roles, self.max_dim)
         return x, value[rows], kinds, roles, entry.broad[rows[:-1]], entry.origin
+
+
+def _broad_spread(
+    values: torch.Tensor, broad: np.ndarray[tuple[int, int], np.dtype[np.bool_]]
+) -> torch.Tensor:
+    """(B, N + 1) values, (B, N) flags -> (B, 1) standard deviation over the flagged points, 0 without any."""
+    flags = torch.from_numpy(broad)
+    count = flags.sum(1, keepdim=True).clamp_min(1)
+    inner = values[:, :-1]
+    centre = (inner * flags).sum(1, keepdim=True) / count
+    return (((inner - centre) ** 2 * flags).sum(1, keepdim=True) / count).sqrt()

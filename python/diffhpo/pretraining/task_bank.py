@@ -27,7 +27,7 @@ N_ROUNDS = 6
 N_ELITES = 24
 #: Tables with so many rows are also used as they are, without a surrogate.
 TABLE_ROWS = 400
-#: A function that varies less than this (in standard deviations of its task) is not kept.
+#: A function whose broad points vary less than this (in standard deviations of its task) is not kept.
 FLAT = 0.02
 #: Functions made of each task beside itself.
 N_NARROWED, N_COMBINED = 2, 1
@@ -140,7 +140,7 @@ def _task_entries(fitted: _Pairs, number: int, *, seed: int, points: int, n_comb
         )
     for view in views:
         x, values, broad = _explore(view, points, rng)
-        if values.std(0).min() > FLAT:
+        if values[broad].std(0).min() > FLAT:
             out.append(BankEntry(view.origin, task.family, x, values, view.kinds, view.roles, broad))
     return out
 
