@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-
 from diffhpo.errors import InputError
 from diffhpo.history import Array, History, check_pool
 from diffhpo.model.universal.dimensions import MAX_DIM
@@ -108,7 +107,9 @@ class PretrainedPolicy:
         rng = np.random.default_rng([self.seed, len(history), len(history.pending), 1])
         for round_ in range(self.recipe.refinements):
             around = _refined(candidates, scores, self.recipe.refined, 0.1 * 0.35**round_, rng)
-            around = new_rows(around if snap is None else snap(around), np.concatenate([history.seen, candidates]))
+            around = new_rows(
+                around if snap is None else snap(around), np.concatenate([history.seen, candidates])
+            )
             if len(around):
                 candidates = np.concatenate([candidates, around])
                 scores = np.concatenate([scores, self._scores(history, run, around)])
@@ -217,6 +218,3 @@ def _around_best(history: History, count: int, rng: np.random.Generator) -> Arra
     moved = rng.random(centres.shape) < 0.5
     moved[np.arange(count), rng.integers(history.dim, size=count)] = True
     return np.clip(centres + moved * deviation * rng.normal(size=centres.shape), 0, 1)
-
-
-

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pretraining of the universal model: real tasks and which may be used, episodes, a resumable run, presets."""
+"""Pretraining of the universal model: real tasks and which may be used, episodes, resumable runs, presets."""

@@ -41,7 +41,7 @@ class Rollouts:
     order: Tensor
     """(B, LENGTH) int64: the points in the order of evaluation."""
     asked: Tensor
-    """(B, LENGTH, ASKED) int64: [b, n] are the points that were most wanted after n trials; from n = INITIAL."""
+    """(B, LENGTH, ASKED) int64: [b, n] are the points most wanted after n trials, n >= INITIAL."""
 
     def rows(self, index: Tensor | slice) -> Rollouts:
         """Those of some of the functions."""
@@ -128,7 +128,10 @@ def collect_rollouts(
         temporary = path.with_suffix(".part")
         with open(temporary, "wb") as file:
             np.savez_compressed(
-                file, allow_pickle=False, order=order.numpy().astype(np.int16), asked=asked.numpy().astype(np.int16)
+                file,
+                allow_pickle=False,
+                order=order.numpy().astype(np.int16),
+                asked=asked.numpy().astype(np.int16),
             )
         os.replace(temporary, path)
 

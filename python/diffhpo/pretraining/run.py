@@ -52,9 +52,9 @@ class PretrainingRun:
     """Trains a universal model on a stream of functions.
 
     The directory gets `checkpoint.safetensors` (weights, averaged weights, optimiser state, step),
-    `metrics.csv` (one row every 50 steps) and `rollouts-1`, ... (the model's own runs, see `Preset`). A run that finds a checkpoint goes on from it; on one thread of
-    one machine the weights are then the same to the last bit as without the stop, because what a step sees
-    is a function of (seed, step).
+    `metrics.csv` (one row every 50 steps) and `rollouts-1`, ... (the model's own runs, see `Preset`). A run
+    that finds a checkpoint goes on from it; on one thread of one machine the weights are then the same to the
+    last bit as without the stop, because what a step sees is a function of (seed, step).
 
     Args:
         directory: made if it is not there.
@@ -153,7 +153,7 @@ class PretrainingRun:
             self._save(rows)
 
     def _stage(self) -> tuple[int, int]:
-        """How many times rollouts were collected before the next step, and the step up to which that holds."""
+        """How often rollouts were collected before the next step, and the step up to which that holds."""
         starts = [start for start in self.preset.rollout_after if start < self.preset.steps]
         stage = sum(start <= self.step for start in starts)
         return stage, [*starts, self.preset.steps][stage]
@@ -208,14 +208,14 @@ class PretrainingRun:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         losses = episode_losses(self.model, episode, adder, generator)
-        losses.total.backward()  # type: ignore[no-untyped-call]
+        losses.total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         if bool(torch.isfinite(norm)):
             self.optimizer.step()
         with torch.no_grad():
             # Early averages would remember the random start for a thousand steps.
             keep = min(self.preset.ema, (1 + self.step) / (10 + self.step))
-            current = list(self.model.parameters())
+            current: list[Tensor] = list(self.model.parameters())
             torch._foreach_lerp_(list(self.average.values()), current, 1 - keep)
         return torch.stack([losses.surprise.detach().cpu(), losses.noise_error.detach().cpu(), norm.cpu()])
 

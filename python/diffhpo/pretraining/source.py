@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from diffhpo.errors import InputError
-from diffhpo.prior import PriorSampler
-from diffhpo.prior.task_batch import TaskBatch, joined
 from diffhpo.pretraining.real_task_sampler import RealTaskSampler
 from diffhpo.pretraining.task_bank import TaskBank
+from diffhpo.prior import PriorSampler
+from diffhpo.prior.task_batch import TaskBatch, joined
 
 #: (index, size, points) -> that many functions; the same whatever was drawn before.
 TaskSource: TypeAlias = Callable[[int, int, int], TaskBatch]

@@ -13,11 +13,11 @@ from types import TracebackType
 import torch
 
 from diffhpo.policy import derived_seed
-from diffhpo.prior.task_batch import TaskBatch
 from diffhpo.pretraining.episode import Episode, draw_episode
 from diffhpo.pretraining.preset import Preset
 from diffhpo.pretraining.rollout import FIRST_CHUNK, load_rollouts
 from diffhpo.pretraining.source import TaskSource
+from diffhpo.prior.task_batch import TaskBatch
 
 #: One chunk in so many is of functions with rollouts, where there are some.
 ROLLOUT_EVERY = 3

@@ -32,7 +32,9 @@ def test_density_and_distribution(mixture, z):
 def test_improvements_are_integrals(mixture, best):
     threshold = torch.tensor([best], dtype=torch.float64)
     points = [p for p in MEANS if p > best]
-    expected = integrate.quad(lambda z: (z - best) * density(z), best, 14, points=points or None, limit=300)[0]
+    expected = integrate.quad(lambda z: (z - best) * density(z), best, 14, points=points or None, limit=300)[
+        0
+    ]
     assert mixture.expected_improvement(threshold).item() == pytest.approx(expected, rel=1e-6)
     above = integrate.quad(density, best, 14, points=points or None, limit=300)[0]
     assert mixture.log_probability_of_improvement(threshold).exp().item() == pytest.approx(above, rel=1e-6)
@@ -53,7 +55,9 @@ def test_log_improvement_against_botorch_far_into_the_tail(dtype):
     from botorch.acquisition.analytic import _log_ei_helper
 
     u = torch.cat([torch.linspace(-200, -40, 33), torch.linspace(-40, 12, 400)]).to(dtype)
-    standard = GaussianMixture(torch.zeros(len(u), 1, dtype=dtype), u.unsqueeze(1), torch.ones(len(u), 1).to(dtype))
+    standard = GaussianMixture(
+        torch.zeros(len(u), 1, dtype=dtype), u.unsqueeze(1), torch.ones(len(u), 1).to(dtype)
+    )
     ours = standard.log_expected_improvement(torch.zeros((), dtype=dtype))
     theirs = _log_ei_helper(u.double())
     bound = 3e-4 if dtype is torch.float32 else 1e-6
@@ -64,11 +68,14 @@ def test_log_improvement_has_a_gradient_everywhere():
     means = torch.linspace(-80, 10, 200).unsqueeze(1).requires_grad_(True)
     mixture = GaussianMixture(torch.zeros(200, 1), means, torch.ones(200, 1))
     mixture.log_expected_improvement(torch.zeros(())).sum().backward()
-    assert bool(torch.isfinite(means.grad).all()) and bool((means.grad > 0).all())
+    assert bool(torch.isfinite(means.grad).all())
+    assert bool((means.grad > 0).all())
 
 
 def test_samples_follow_the_distribution(mixture):
-    many = GaussianMixture(*(part.expand(20_000, -1) for part in (mixture.log_weights, mixture.means, mixture.deviations)))
+    many = GaussianMixture(
+        *(part.expand(20_000, -1) for part in (mixture.log_weights, mixture.means, mixture.deviations))
+    )
     draws = many.sample(torch.Generator().manual_seed(0)).numpy()
     for z in (-1.0, 0.5, 1.95):
         assert (draws <= z).mean() == pytest.approx(mixture.cdf(torch.tensor([z])).item(), abs=0.015)

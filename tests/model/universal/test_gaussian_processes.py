@@ -55,9 +55,7 @@ def test_masked_trials_leave_no_trace(conditioned):
     residuals = torch.zeros(1, 3, 15).double()
     residuals[:, :, :12] = (ours.factor @ (ours.factor.mT @ ours.weights.unsqueeze(-1))).squeeze(-1)
     residuals[:, :, 12:] = 7.0
-    again = GaussianProcesses.condition(
-        KERNELS, extra, residuals, ours.amplitude, ours.noise, mask
-    )
+    again = GaussianProcesses.condition(KERNELS, extra, residuals, ours.amplitude, ours.noise, mask)
     points = torch.tensor(query).expand(1, 3, -1, -1)
     for left, right in zip(ours.posterior(points), again.posterior(points), strict=True):
         assert torch.allclose(left, right, atol=1e-6)
@@ -75,4 +73,5 @@ def test_equal_trials_of_a_smooth_kernel_can_be_factorised():
         torch.ones(1, 80, dtype=torch.bool),
     )
     mean, variance = processes.posterior(points[:, :, :2])
-    assert bool(torch.isfinite(mean).all()) and bool((variance > 0).all())
+    assert bool(torch.isfinite(mean).all())
+    assert bool((variance > 0).all())

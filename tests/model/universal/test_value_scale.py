@@ -61,4 +61,5 @@ def test_masked_trials_do_not_count():
 def test_degenerate_contexts_stay_finite(y):
     scale, tensor = fitted(y)
     assert bool(torch.isfinite(scale.standardise(tensor)).all())
-    assert float(scale.span) > 0 and float(scale.scale) > 0
+    assert float(scale.span) > 0
+    assert float(scale.scale) > 0

@@ -37,7 +37,9 @@ class UniversalCheckpoint:
     """JSON values: preset, seed, provenance."""
 
 
-def save_universal(path: str | os.PathLike[str], checkpoint: UniversalCheckpoint, *, half: bool = False) -> None:
+def save_universal(
+    path: str | os.PathLike[str], checkpoint: UniversalCheckpoint, *, half: bool = False
+) -> None:
     """Write a file; a crash at any moment leaves either the old one or the new one.
 
     Args:

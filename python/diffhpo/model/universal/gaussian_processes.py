@@ -78,7 +78,9 @@ class GaussianProcesses:
             noise: (B, K)
             mask: (B, n) true where a trial exists.
         """
-        points, residuals, amplitude, noise = (part.double() for part in (points, residuals, amplitude, noise))
+        points, residuals, amplitude, noise = (
+            part.double() for part in (points, residuals, amplitude, noise)
+        )
         both = mask.unsqueeze(1).unsqueeze(-1) & mask.unsqueeze(1).unsqueeze(-2)
         covariance = _kernel(kernels, points, points) * amplitude[..., None, None] * both
         diagonal = torch.where(mask.unsqueeze(1), (noise + _JITTER * amplitude).unsqueeze(-1), 1.0)
@@ -93,7 +95,7 @@ class GaussianProcesses:
         return cls(kernels, points, amplitude, factor, weights, noise, evidence, mask)
 
     def posterior(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean of the residual and variance of the noise-free value at (B, K, N, P), each (B, K, N), float32."""
+        """Mean of the residual and variance of the noise-free value at (B, K, N, P): float32 (B, K, N)."""
         cross = self.cross_covariance(points)
         mean = (cross @ self.weights.unsqueeze(-1)).squeeze(-1)
         explained = torch.linalg.solve_triangular(self.factor, cross.mT, upper=False)

@@ -194,7 +194,9 @@ class Belief:
         """Take configuration `index` for evaluated at its predicted mean."""
         column = self._covariance[..., index]
         scale = column[..., index] + self._noise
-        self._covariance = self._covariance - column.unsqueeze(-1) * column.unsqueeze(-2) / scale[..., None, None]
+        self._covariance = (
+            self._covariance - column.unsqueeze(-1) * column.unsqueeze(-2) / scale[..., None, None]
+        )
         self._best = torch.maximum(self._best, self._mixture.mean[:, index : index + 1])
 
     @torch.no_grad()

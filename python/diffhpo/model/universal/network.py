@@ -16,7 +16,9 @@ from diffhpo.model.universal.transformer import UniversalEmbedding
 _WISH = 3
 
 
-def wish(improvement: Tensor | None, batch: int, *, optimum: bool, device: torch.device | None = None) -> Tensor:
+def wish(
+    improvement: Tensor | None, batch: int, *, optimum: bool, device: torch.device | None = None
+) -> Tensor:
     """(B, 3): the improvement that is asked for.
 
     Args:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from diffhpo.model.predictor import AttendingLayer
-from diffhpo.model.universal.dimensions import Dimensions
 from diffhpo.model.universal.gaussian_mixture import GaussianMixture
 from diffhpo.model.universal.gaussian_processes import GaussianProcesses
 from diffhpo.model.universal.transformer import CoordinateEmbedding, UniversalEmbedding
@@ -25,19 +24,28 @@ _K = len(KERNELS)
 
 
 @dataclass(frozen=True)
-class ConditionedPredictor:
-    """What is known of B contexts before any candidate is."""
+class KernelSpace:
+    """In which coordinates the kernels of B contexts are isotropic, and their prior means."""
 
-    embedding: UniversalEmbedding
-    processes: GaussianProcesses
     inverse_lengthscale: Tensor
     """(B, K, D)"""
     warp: tuple[Tensor, Tensor]
     """(B, 1, D) exponents a, b of 1 - (1 - x^a)^b."""
+    emphasis: Tensor
+    """(B, 1, F) factors of the learned coordinates."""
     constant: Tensor
-    """(B, K) prior means."""
-    log_prior: Tensor
-    """(B, K) log weights of the processes, evidence included."""
+    """(B, K) prior means, without the learned part."""
+
+
+@dataclass(frozen=True)
+class ConditionedPredictor:
+    """What is known of B contexts before any candidate is."""
+
+    embedding: UniversalEmbedding
+    space: KernelSpace
+    processes: GaussianProcesses
+    log_weights: Tensor
+    """(B, K) of the processes, evidence included."""
 
 
 class UniversalPredictor(nn.Module):
@@ -90,26 +98,26 @@ class UniversalPredictor(nn.Module):
         log_inverse = per_dimension[..., :_K] + (2.0 / dimensions.count.sqrt()).log().unsqueeze(-1)
         inverse = log_inverse.clamp(-6, 3.5).exp() * dimensions.mask.unsqueeze(-1)
         exponents = (1.1 * per_dimension[..., _K:].tanh()).exp()
-        warp = exponents[..., 0].unsqueeze(1), exponents[..., 1].unsqueeze(1)
         per_context = self.per_context(embedding.pooled)
-        amplitude, noise, constant, log_prior, emphasis = per_context.split([_K, _K, _K, _K, _FEATURES], dim=-1)
+        amplitude, noise, constant, log_prior, emphasis = per_context.split(
+            [_K, _K, _K, _K, _FEATURES], dim=-1
+        )
         amplitude = amplitude.clamp(-4, 4).exp()
         noise = amplitude * (noise - 4.0).clamp(-9, 1).exp()
-        given = ConditionedPredictor(
-            embedding, None, inverse.transpose(1, 2), warp, constant, log_prior  # type: ignore[arg-type]
+        space = KernelSpace(
+            inverse.transpose(1, 2),
+            (exponents[..., 0].unsqueeze(1), exponents[..., 1].unsqueeze(1)),
+            (emphasis - 1.0).clamp(-4, 3).exp().unsqueeze(1),
+            constant,
         )
-        points, mean, _ = self._points(given, context.x, emphasis)
+        points, mean, _ = self._points(embedding, space, context.x)
         processes = GaussianProcesses.condition(
             KERNELS, points, embedding.z.unsqueeze(1) - mean, amplitude, noise, context.mask
         )
-        log_prior = log_prior + self.evidence_weight.exp() * processes.evidence.float()
-        return ConditionedPredictor(
-            embedding, processes, given.inverse_lengthscale, warp, constant, log_prior.log_softmax(-1)
-        )
+        log_weights = log_prior + self.evidence_weight.exp() * processes.evidence.float()
+        return ConditionedPredictor(embedding, space, processes, log_weights.log_softmax(-1))
 
-    def forward(
-        self, conditioned: ConditionedPredictor, x: Tensor, *, noisy: bool = True
-    ) -> GaussianMixture:
+    def forward(self, conditioned: ConditionedPredictor, x: Tensor, *, noisy: bool = True) -> GaussianMixture:
         """The distributions of the standardised values of candidates.
 
         Args:
@@ -121,14 +129,16 @@ class UniversalPredictor(nn.Module):
             Batch shape (B, N).
         """
         embedding = conditioned.embedding
-        points, mean, coordinates = self._points(conditioned, x, None)
+        points, mean, coordinates = self._points(conditioned.embedding, conditioned.space, x)
         residual, variance = conditioned.processes.posterior(points)
         mean = mean + residual
         deviation = (variance + conditioned.processes.noise.float().unsqueeze(-1)).sqrt()
         mean, deviation = mean.transpose(1, 2), deviation.transpose(1, 2)
-        log_weights = conditioned.log_prior.unsqueeze(1).expand_as(mean)
+        log_weights = conditioned.log_weights.unsqueeze(1).expand_as(mean)
         best = embedding.best[:, None, None]
-        seen = torch.cat([mean.clamp(-8, 8), deviation.log(), ((mean - best) / deviation).clamp(-6, 6)], dim=-1)
+        seen = torch.cat(
+            [mean.clamp(-8, 8), deviation.log(), ((mean - best) / deviation).clamp(-6, 6)], dim=-1
+        )
         h = coordinates + self.posterior(seen)
         mask = None if bool(embedding.token_mask.all()) else embedding.token_mask
         for layer in self.layers:
@@ -143,28 +153,24 @@ class UniversalPredictor(nn.Module):
 
     def joint_covariance(self, conditioned: ConditionedPredictor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior covariance (B, K, N, N) of the noise-free values of (B, N, D), and noise (B, K)."""
-        points = self._points(conditioned, x, None)[0]
+        points = self._points(conditioned.embedding, conditioned.space, x)[0]
         return conditioned.processes.joint_covariance(points), conditioned.processes.noise.float()
 
     def _points(
-        self, conditioned: ConditionedPredictor, x: Tensor, emphasis: Tensor | None
+        self, embedding: UniversalEmbedding, space: KernelSpace, x: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Kernel coordinates (B, K, N, D + F), prior means (B, K, N) and embedding (B, N, width) of points."""
-        embedding = conditioned.embedding
+        """Kernel coordinates (B, K, N, D + F), prior means (B, K, N), embedding (B, N, width) of points."""
         dimensions = embedding.context.dimensions
         x = x.float().masked_fill(~dimensions.mask.unsqueeze(1), 0.5)
-        a, b = conditioned.warp
+        a, b = space.warp
         inside = x.clamp(1e-4, 1 - 1e-4)
         warped = 1 - (1 - inside**a) ** b
         coordinates = self.coordinates(x, embedding.codes, dimensions)
         hidden = self.hidden(coordinates + self.hidden_shift(embedding.pooled).unsqueeze(1))
-        features = self.features(hidden).tanh()
-        if emphasis is None:
-            emphasis = self.per_context(embedding.pooled)[:, -_FEATURES:]
-        features = features * (emphasis - 1.0).clamp(-4, 3).exp().unsqueeze(1)
+        features = self.features(hidden).tanh() * space.emphasis
         # The first process sees the configuration alone and has a constant mean: a plain one stays in reach.
         deep = torch.tensor([0.0, 1.0, 1.0, 1.0], device=x.device)
-        own = warped.unsqueeze(1) * conditioned.inverse_lengthscale.unsqueeze(2)
+        own = warped.unsqueeze(1) * space.inverse_lengthscale.unsqueeze(2)
         learned = features.unsqueeze(1) * deep[None, :, None, None]
-        mean = self.mean(hidden).transpose(1, 2) * deep[None, :, None] + conditioned.constant.unsqueeze(-1)
+        mean = self.mean(hidden).transpose(1, 2) * deep[None, :, None] + space.constant.unsqueeze(-1)
         return torch.cat([own, learned], dim=-1), mean, coordinates

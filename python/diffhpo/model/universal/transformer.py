@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The universal Transformer: embeds a context of any dimension as tokens of trials and codes of dimensions."""
+"""The universal Transformer: a context of any dimension as tokens of trials and codes of dimensions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from diffhpo.model.transformer import EncoderLayer, rank_within
-from diffhpo.model.universal.dimensions import BASIS, KINDS, MAX_DIM, ROLES, Dimensions, basis, canonical_order
+from diffhpo.model.universal.dimensions import (
+    BASIS,
+    KINDS,
+    MAX_DIM,
+    ROLES,
+    Dimensions,
+    basis,
+    canonical_order,
+)
 from diffhpo.model.universal.value_scale import ValueScale
 
 #: Numbers that describe the value of one trial.
@@ -119,8 +127,12 @@ class UniversalTransformer(nn.Module):
         self.cell_tag = nn.Linear(width, cell, bias=False)
         self.cell_output = nn.Linear(cell, cell)
         self.cell_score = nn.Linear(cell, heads)
-        self.first_code = nn.Sequential(nn.Linear(2 * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
-        self.first_mix = nn.Sequential(nn.Linear(2 * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
+        self.first_code = nn.Sequential(
+            nn.Linear(2 * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
+        )
+        self.first_mix = nn.Sequential(
+            nn.Linear(2 * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
+        )
         self.coordinates = CoordinateEmbedding(width)
         self.value = nn.Linear(_VALUE_FEATURES, width)
         self.anchor = nn.Parameter(torch.zeros(width))
@@ -131,7 +143,9 @@ class UniversalTransformer(nn.Module):
         self.second_code = nn.Sequential(
             nn.Linear(views + 2 * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
         )
-        self.second_mix = nn.Sequential(nn.Linear(2 * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
+        self.second_mix = nn.Sequential(
+            nn.Linear(2 * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
+        )
         self.code_norm = nn.LayerNorm(width)
         self.pool = nn.Sequential(nn.Linear(3 * width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
         for table in (self.kind, self.role, self.name):
@@ -199,7 +213,13 @@ class UniversalTransformer(nn.Module):
         below = z - z.masked_fill(~mask, -torch.inf).amax(1, keepdim=True).clamp_min(-1e4)
         count = mask.sum(1, keepdim=True).float().log1p() / math.log(100)
         return torch.stack(
-            [z.clamp(-4, 4), rank_within(z, mask), below.clamp_min(-6), (below == 0).float(), count.expand_as(z)],
+            [
+                z.clamp(-4, 4),
+                rank_within(z, mask),
+                below.clamp_min(-6),
+                (below == 0).float(),
+                count.expand_as(z),
+            ],
             dim=-1,
         )
 

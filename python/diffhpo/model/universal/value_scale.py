@@ -50,7 +50,9 @@ class ValueScale:
             return cls(0 * one, one, 0 * one, one)
         ordered = y.masked_fill(~mask, torch.inf).sort(1).values
         last = (count - 1).clamp_min(0)
-        pick = [ordered.gather(1, index) for index in (last // 2, (last + 1) // 2, last, torch.zeros_like(last))]
+        pick = [
+            ordered.gather(1, index) for index in (last // 2, (last + 1) // 2, last, torch.zeros_like(last))
+        ]
         low, high, best, worst = (torch.where(count > 0, value, 0.0) for value in pick)
         median = (low + high) / 2
         reach = best - worst
