@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from diffhpo.model.universal.dimensions import MAX_DIM
 from diffhpo.model.universal.in_context import InContextModel
 from diffhpo.model.universal.model import UniversalModel
 from diffhpo.one_thread import one_thread
+from diffhpo.parameter_roles import roles_of
 from diffhpo.policy import Snap, check_seed, derived_seed, initial_design, new_rows
 from diffhpo.pretrained import pretrained_model
 from diffhpo.ranker import Ranker
@@ -57,8 +59,9 @@ class PretrainedPolicy:
         model: the universal model; the package's own by default.
         seed: all randomness is a function of it and of the history.
         kinds: of each dimension, see `Dimensions`; continuous where it is left out.
-        roles: of each dimension, see `diffhpo.parameter_roles`.
-        recipe: settings.
+        names: of each dimension, as the user calls it: "learning_rate", "max_depth". What training has seen
+            of parameters of that name is used then; see `diffhpo.parameter_roles`.
+        recipe: settings, or those that differ from the default.
         executor: of the reverse loop.
 
     Raises:
@@ -77,15 +80,15 @@ class PretrainedPolicy:
         *,
         seed: int = 0,
         kinds: Sequence[int] | None = None,
-        roles: Sequence[int] | None = None,
-        recipe: PretrainedRecipe | None = None,
+        names: Sequence[str] | None = None,
+        recipe: PretrainedRecipe | Mapping[str, Any] | None = None,
         executor: str = "auto",
     ) -> None:
         self.model = pretrained_model() if model is None else model
         self.seed = check_seed(seed)
         self.kinds = None if kinds is None else torch.tensor(list(kinds))
-        self.roles = None if roles is None else torch.tensor(list(roles))
-        self.recipe = PretrainedRecipe() if recipe is None else recipe
+        self.roles = None if names is None else torch.tensor(roles_of(list(names)))
+        self.recipe = recipe if isinstance(recipe, PretrainedRecipe) else PretrainedRecipe(**(recipe or {}))
         self.executor = executor
 
     @one_thread()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -24,6 +24,7 @@ class DiffusionHPO:
         recipe: `"elite"`, `"brief"` or a Recipe, see `HistoryPolicy`; ignored if a policy is given.
         policy: what proposes; or "module:Class", which is made as `Class(seed=seed, **policy_settings)`.
         policy_settings: see there.
+        names: of the search space's columns, for a policy given as "module:Class" that reads them.
 
     Raises:
         InputError: on an unknown recipe, a negative seed, or a class that is not there.
@@ -41,12 +42,14 @@ class DiffusionHPO:
         recipe: str | Recipe = "elite",
         policy: Policy | str | None = None,
         policy_settings: Mapping[str, Any] | None = None,
+        names: Sequence[str] | None = None,
     ) -> None:
         self.policy: Policy
         if policy is None:
             self.policy = HistoryPolicy(recipe, seed=seed)
         elif isinstance(policy, str):
-            self.policy = _class_of(policy)(seed=seed, **(policy_settings or {}))
+            told = {} if names is None else {"names": names}
+            self.policy = _class_of(policy)(seed=seed, **(policy_settings or {}), **told)
         else:
             self.policy = policy
 

@@ -22,7 +22,7 @@ class Preset:
     passes: int = 4
     """Contexts that are drawn from one function, in separate passes."""
     points: int = 512
-    """Evaluations of each function."""
+    """Evaluations of each function; rollouts need 256."""
     largest: int = 100
     """Trials in a context at most."""
     queries: int = 64
@@ -52,7 +52,7 @@ PRESETS = {
         batch=4,
         chunk=8,
         passes=2,
-        points=64,
+        points=256,
         largest=12,
         queries=16,
         targets=4,

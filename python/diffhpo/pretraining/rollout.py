@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffhpo.errors import DataError
+from diffhpo.errors import DataError, InputError
 from diffhpo.model.universal.checkpoint import load_universal
 from diffhpo.model.universal.dimensions import Dimensions
 from diffhpo.model.universal.model import UniversalModel
@@ -30,6 +30,7 @@ LENGTH = 45
 ASKED = 16
 #: Candidates at each trial: broad ones, and searched ones nearest to the best three trials.
 _BROAD, _NEAR = 96, 48
+_FEWEST_POINTS = 256
 #: Functions of rollout chunks are counted from here, so that they are not those of other chunks.
 FIRST_CHUNK = 1_000_000
 
@@ -56,8 +57,13 @@ def roll_out(model: UniversalModel, tasks: TaskBatch, generator: torch.Generator
         model: in evaluation.
         tasks: the functions.
         generator: of initial points and candidates.
+
+    Raises:
+        InputError: if the functions have fewer than 256 points.
     """
     batch = len(tasks)
+    if tasks.x.shape[1] < _FEWEST_POINTS:
+        raise InputError(f"tasks have {tasks.x.shape[1]} points each; rollouts need {_FEWEST_POINTS}")
     broad_keys = torch.rand(batch, tasks.x.shape[1], generator=generator)
     order = broad_keys.masked_fill(~tasks.broad, -1.0).topk(INITIAL, dim=1).indices
     asked = torch.zeros(batch, LENGTH, ASKED, dtype=torch.int64)

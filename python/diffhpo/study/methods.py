@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -35,13 +35,18 @@ class MethodEntry:
         target: "module:Class"; imported when a run needs it.
         description: one line for the user.
         settings: keyword arguments of the class beside `seed`.
+        reads_names: whether the class takes the search space's column names, as `names`.
     """
 
     label: str
     target: str
     description: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    reads_names: bool = False
 
+
+_DIFFUSION = "diffhpo.hpob.method:DiffusionHPO"
+_PRETRAINED = "diffhpo.pretrained_policy:PretrainedPolicy"
 
 METHODS: dict[str, MethodEntry] = {
     "random": MethodEntry("Random", "diffhpo.baselines:RandomSearch", "uniform random search"),
@@ -88,6 +93,46 @@ METHODS: dict[str, MethodEntry] = {
         "the diffusion model's default recipe: many candidates, ranked by a predictive model",
         {"recipe": "elite"},
     ),
+    "pretrained": MethodEntry(
+        "Diffusion (pretrained)",
+        _DIFFUSION,
+        "the pretrained universal model, told numbers alone, as the other methods are",
+        {"policy": _PRETRAINED},
+    ),
+    "pretrained-named": MethodEntry(
+        "Diffusion (pretrained, names)",
+        _DIFFUSION,
+        "the pretrained universal model, told the names of the parameters too",
+        {"policy": _PRETRAINED},
+        reads_names=True,
+    ),
+    "pretrained-no-diffusion": MethodEntry(
+        "Pretrained, no diffusion",
+        _DIFFUSION,
+        "ablation: candidates from around the best trials and from everywhere alone",
+        {"policy": _PRETRAINED, "policy_settings": {"recipe": {"generated": 0}}},
+    ),
+    "pretrained-diffusion-only": MethodEntry(
+        "Pretrained, diffusion alone",
+        _DIFFUSION,
+        "ablation: candidates of the diffusion model alone, not refined",
+        {
+            "policy": _PRETRAINED,
+            "policy_settings": {"recipe": {"spread": 0, "elites": 0, "refinements": 0}},
+        },
+    ),
+    "pretrained-gp": MethodEntry(
+        "Pretrained candidates, GP",
+        _DIFFUSION,
+        "ablation: the same candidates, ranked by a Gaussian process fitted to the run",
+        {"policy": _PRETRAINED, "policy_settings": {"recipe": {"rank_with": "gp"}}},
+    ),
+    "pretrained-both": MethodEntry(
+        "Pretrained and GP",
+        _DIFFUSION,
+        "ablation: ranked by the mean of the Predictor's ranks and the Gaussian process's",
+        {"policy": _PRETRAINED, "policy_settings": {"recipe": {"rank_with": "both"}}},
+    ),
 }
 
 
@@ -114,12 +159,13 @@ def entry(name: str) -> MethodEntry:
     )
 
 
-def create(name: str, seed: int) -> SuggestingMethod:
+def create(name: str, seed: int, *, names: Sequence[str] | None = None) -> SuggestingMethod:
     """A fresh instance of a method.
 
     Args:
         name: a name of `METHODS`, or "module:Class" for a class that is constructed as `Class(seed=seed)`.
         seed: its random seed, at least 0.
+        names: of the search space's columns, for methods that read them.
 
     Raises:
         InputError: if the name is unknown, the module or the class is not there, or it has no
@@ -139,7 +185,8 @@ def create(name: str, seed: int) -> SuggestingMethod:
         ) from error
     if not hasattr(module, attribute):
         raise InputError(f"method {name!r}: {module_name} has no {attribute}")
-    method = getattr(module, attribute)(seed=seed, **chosen.settings)
+    told = {"names": names} if chosen.reads_names and names is not None else {}
+    method = getattr(module, attribute)(seed=seed, **chosen.settings, **told)
     if not callable(getattr(method, "observe_and_suggest", None)):
         raise InputError(f"method {name!r} has no observe_and_suggest(X_obs, y_obs, X_pen=None)")
     return method

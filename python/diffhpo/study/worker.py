@@ -83,9 +83,10 @@ class Worker:
     def _evaluate(self, cell: Cell, seed: int) -> dict[str, Any]:
         from diffhpo.hpob import protocol
         from diffhpo.study import methods
+        from diffhpo.suites.column_names import column_names
 
         task, digest = self._task(cell.space, cell.task)
-        method = methods.create(cell.method, seed)
+        method = methods.create(cell.method, seed, names=column_names(cell.space, task.dim))
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(1)
         if self._grid.batch > 1:
