@@ -10,7 +10,7 @@ ROOT = Path(diffhpo.__file__).parent
 
 #: A module may import what stands on a lower or equal level.
 LEVELS = [
-    ["errors", "atomic_write", "lazy_import", "_C"],
+    ["errors", "atomic_write", "lazy_import", "end_with_parent", "_C"],
     ["space", "trial_table", "kernels", "history", "parameter_roles", "one_thread"],
     ["model", "prior"],
     ["pretrained"],

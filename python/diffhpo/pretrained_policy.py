@@ -47,6 +47,12 @@ class PretrainedRecipe:
     batch_shortlist: int = 192
     """Of more candidates than this a batch is chosen among the best."""
 
+    def __post_init__(self) -> None:
+        if self.rank_with not in ("predictor", "gp", "both"):
+            raise InputError(f"rank_with is {self.rank_with!r}; accepted: predictor, gp, both")
+        if self.generated + self.spread + self.elites < 1:
+            raise InputError("generated, spread and elites are all 0; nothing would be ranked")
+
 
 class PretrainedPolicy:
     """Suggests from pretrained weights: no fitting, milliseconds, any space of up to 32 dimensions.
@@ -144,6 +150,9 @@ class PretrainedPolicy:
                 f"the history has {history.dim} dimensions; the pretrained model takes 1 to {MAX_DIM}: use "
                 "HistoryPolicy for larger spaces"
             )
+        for name, given in (("names", self.roles), ("kinds", self.kinds)):
+            if given is not None and len(given) != history.dim:
+                raise InputError(f"{name} has {len(given)} entries for {history.dim} dimensions")
         kept = history.bounded(self.recipe.context_size)
         x = np.concatenate([kept.x, kept.failed])
         y = np.concatenate([kept.y, np.full(len(kept.failed), history.y.min())])

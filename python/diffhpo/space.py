@@ -203,6 +203,22 @@ class Space:
             raise SpaceError(f"the space has {self.dim} dimensions; at most {MAX_DIM} are supported")
 
     @property
+    def column_names(self) -> list[str]:
+        """The parameter that each of the d columns belongs to."""
+        return [name for name, parameter in self.parameters.items() for _ in range(parameter.width)]
+
+    @property
+    def column_kinds(self) -> list[int]:
+        """Of each column: 0 real, 1 whole numbers, 2 one choice of a categorical parameter.
+
+        Example:
+            >>> Space({"lr": Float(0, 1), "depth": Int(1, 8), "kernel": Categorical("abc")}).column_kinds
+            [0, 1, 2, 2, 2]
+        """
+        kind = {Float: 0, Int: 1, Categorical: 2}
+        return [kind[type(p)] for p in self.parameters.values() for _ in range(p.width)]
+
+    @property
     def size(self) -> float:
         """How many different configurations there are; inf with any Float."""
         return math.prod(parameter.size for parameter in self.parameters.values())

@@ -75,7 +75,8 @@ def test_a_killed_run_reaches_the_same_bits(uninterrupted, tmp_path):
         "from diffhpo.pretraining.source import SyntheticTasks\n"
         "if __name__ == '__main__':\n"
         "    torch.set_num_threads(1)\n"
-        "    PretrainingRun(sys.argv[1], SyntheticTasks(3), preset_named('tiny'), seed=5).fit(progress=False)\n"
+        "    run = PretrainingRun(sys.argv[1], SyntheticTasks(3), preset_named('tiny'), seed=5)\n"
+        "    run.fit(progress=False)\n"
     )
     script = tmp_path / "train.py"
     script.write_text(program)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -12,6 +13,7 @@ from types import TracebackType
 
 import torch
 
+from diffhpo.end_with_parent import end_with_parent
 from diffhpo.policy import derived_seed
 from diffhpo.pretraining.episode import Episode, draw_episode
 from diffhpo.pretraining.preset import Preset
@@ -27,6 +29,8 @@ _source: TaskSource | None = None
 
 def _start(make: Callable[[], TaskSource]) -> None:
     global _source
+    end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which then saves
     torch.set_num_threads(1)
     _source = make()
 

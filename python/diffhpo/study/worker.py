@@ -4,17 +4,15 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import os
 import signal
 import sys
-import threading
 import time
 import traceback
 import warnings
 from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 
+from diffhpo.end_with_parent import end_with_parent
 from diffhpo.study.grid import Cell, Grid, Protocol, method_seed
 
 if TYPE_CHECKING:
@@ -140,17 +138,8 @@ def initialise(grid: Grid) -> None:
     """Prepares a worker process: it leaves Ctrl-C to its parent and ends when its parent does."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
+    end_with_parent()
     _worker = Worker(grid)
-
-
-def _end_with_parent() -> None:
-    # A pool's workers wait on a pipe that they hold open themselves: without this they outlive a parent that
-    # was killed.
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def ready() -> bool:

@@ -104,13 +104,14 @@ class UniversalNetwork(nn.Module):
             embedding: of one context without padding dimensions.
         """
         codes = embedding.codes[0]
-        network = Network(
-            len(codes),
-            width=self.width,
-            blocks=len(self.blocks),
-            context_width=self.width,
-            time_features=self.time_features,
-        ).to(codes.device)
+        with torch.random.fork_rng(devices=[]):  # a Network draws first weights, which are replaced here
+            network = Network(
+                len(codes),
+                width=self.width,
+                blocks=len(self.blocks),
+                context_width=self.width,
+                time_features=self.time_features,
+            ).to(codes.device)
         network.blocks.load_state_dict(self.blocks.state_dict())
         network.time.load_state_dict(self.time.state_dict())
         network.flag.load_state_dict(self.flag.state_dict())

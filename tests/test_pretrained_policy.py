@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+import torch
+
+from diffhpo.errors import InputError
+from diffhpo.history import History
+from diffhpo.model.universal import UniversalModel
+from diffhpo.policy import Policy
+from diffhpo.pretrained_policy import PretrainedPolicy, PretrainedRecipe
+from diffhpo.space import Categorical, Float, Int, Space
+
+SMALL = PretrainedRecipe(generated=16, spread=32, elites=16, refined=16)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Untrained: what these tests hold must hold for any weights."""
+    torch.manual_seed(0)
+    model = UniversalModel(width=16, layers=1, predictor_layers=1, blocks=1, heads=2)
+    return model.eval().requires_grad_(False)
+
+
+def history(count, dim=3, seed=0, **more):
+    x = np.random.default_rng(seed).random((count, dim))
+    return History(x, -((x - 0.7) ** 2).sum(1), **more)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 9])
+@pytest.mark.parametrize("wanted", [1, 5])
+def test_suggestions_are_new_distinct_and_inside(model, count, wanted):
+    policy = PretrainedPolicy(model, recipe=SMALL)
+    assert isinstance(policy, Policy)
+    seen = history(count)
+    x = policy.suggest(seen, wanted)
+    assert x.shape == (wanted, 3)
+    assert ((x >= 0) & (x <= 1)).all()
+    assert len(np.unique(np.concatenate([x, seen.x]), axis=0)) == wanted + count
+
+
+def test_a_suggestion_is_a_function_of_history_and_seed(model):
+    policy = PretrainedPolicy(model, seed=3, recipe=SMALL)
+    first = policy.suggest(history(9))
+    policy.suggest(history(12))
+    np.testing.assert_array_equal(first, policy.suggest(history(9)))
+    np.testing.assert_array_equal(first, PretrainedPolicy(model, seed=3, recipe=SMALL).suggest(history(9)))
+    assert not np.array_equal(first, PretrainedPolicy(model, seed=4, recipe=SMALL).suggest(history(9)))
+
+
+def test_global_random_state_and_threads_are_left_alone(model):
+    torch.manual_seed(7)
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    PretrainedPolicy(model, recipe=SMALL).suggest(history(6), 3)
+    assert torch.equal(state, torch.get_rng_state())
+    assert torch.get_num_threads() == threads
+
+
+def test_pending_trials_repel(model):
+    """What is under evaluation is not proposed again, nor is its neighbour as likely."""
+    policy = PretrainedPolicy(model, recipe=SMALL)
+    alone = policy.suggest(history(9))
+    other = policy.suggest(history(9, pending=alone))
+    assert not np.array_equal(alone, other)
+
+
+def test_failed_trials_count_as_the_worst(model):
+    run = PretrainedPolicy(model, recipe=SMALL).read(history(6, failed=[[0.1, 0.1, 0.1]]))
+    y = run.embedding.context.y[0]
+    assert len(y) == 7
+    assert y[-1] == y.min()
+
+
+@pytest.mark.parametrize("wanted", [1, 4])
+def test_snapped_suggestions_stand_for_configurations(model, wanted):
+    space = Space({"a": Int(1, 4), "b": Categorical(["x", "y", "z"]), "c": Float(0, 1)})
+    policy = PretrainedPolicy(model, kinds=space.column_kinds, names=space.column_names, recipe=SMALL)
+    x = space.snap(np.random.default_rng(0).random((6, space.dim)))
+    out = policy.suggest(History(x, np.arange(6.0)), wanted, snap=space.snap)
+    np.testing.assert_array_equal(out, space.snap(out))
+    assert len(np.unique(out, axis=0)) == wanted
+
+
+def test_an_exhausted_space_gives_what_is_left(model):
+    space = Space({"a": Int(1, 3)})
+    seen = space.snap(np.array([[0.1], [0.5]]))
+    out = PretrainedPolicy(model, recipe=SMALL).suggest(History(seen, [0.0, 1.0]), 3, snap=space.snap)
+    assert len(out) <= 1
+
+
+def test_the_discrete_choice_has_the_largest_improvement(model):
+    policy, seen = PretrainedPolicy(model, recipe=SMALL), history(8)
+    pool = np.random.default_rng(1).random((300, 3))
+    score = policy.read(seen).log_improvement(torch.from_numpy(pool))
+    assert policy.choose(seen, pool) == int(score.argmax())
+    small = PretrainedPolicy(model, recipe={"pool_chunk": 7})
+    assert small.choose(seen, pool) == policy.choose(seen, pool)
+    assert policy.choose(history(0), pool) in range(300)
+
+
+def test_many_dimensions_and_bad_arguments_are_named(model):
+    policy = PretrainedPolicy(model, recipe=SMALL)
+    assert policy.suggest(history(5, dim=32)).shape == (1, 32)
+    with pytest.raises(InputError, match=r"33 dimensions.*HistoryPolicy"):
+        policy.suggest(history(5, dim=33))
+    with pytest.raises(InputError, match="count is 0"):
+        policy.suggest(history(5), 0)
+    with pytest.raises(InputError, match="rank_with"):
+        PretrainedPolicy(model, recipe={"rank_with": "nothing"})
+    with pytest.raises(InputError, match="names has 2 entries"):
+        PretrainedPolicy(model, names=["a", "b"]).suggest(history(5))
+
+
+def test_names_reach_the_model(model):
+    named = PretrainedPolicy(model, names=["learning_rate", "max_depth", "what"], recipe=SMALL)
+    plain = PretrainedPolicy(model, recipe=SMALL)
+    roles = named.read(history(5)).embedding.context.dimensions.roles
+    assert (roles[0, :2] > 0).all()
+    assert roles[0, 2] == 0
+    query = torch.rand(4, 3)
+    told, untold = (policy.read(history(5)).log_improvement(query) for policy in (named, plain))
+    assert not torch.allclose(told, untold)
+
+
+@pytest.mark.parametrize("trials", [200, 1000])
+def test_long_histories_are_bounded(model, trials):
+    run = PretrainedPolicy(model, recipe=SMALL).read(history(trials))
+    assert run.embedding.context.x.shape[1] == 200
