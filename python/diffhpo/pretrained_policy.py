@@ -13,7 +13,7 @@ import torch
 from diffhpo.errors import InputError
 from diffhpo.history import Array, History, check_pool
 from diffhpo.model.universal.dimensions import MAX_DIM
-from diffhpo.model.universal.in_context import InContextModel
+from diffhpo.model.universal.in_context import Generators, InContextModel
 from diffhpo.model.universal.model import UniversalModel
 from diffhpo.one_thread import one_thread
 from diffhpo.parameter_roles import roles_of
@@ -26,18 +26,20 @@ from diffhpo.ranker import Ranker
 class PretrainedRecipe:
     """How a pretrained model's predictions and samples become suggestions."""
 
-    generated: int = 128
+    generated: int = 96
     """Configurations drawn by the diffusion model from the posterior of the optimum."""
-    spread: int = 256
-    """Points of a scrambled Sobol sequence."""
-    elites: int = 128
+    spread: int = 192
+    """Uniform points."""
+    elites: int = 96
     """Jittered copies of the best trials."""
-    refinements: int = 3
+    refinements: int = 2
     """Rounds in which the best candidates are jittered ever more finely and ranked again."""
     refined: int = 96
     """Candidates of one such round."""
     reverse_steps: int = 20
     guidance: float = 0.0
+    noisy: bool = True
+    """Whether the expected improvement counts what the Predictor takes for noise."""
     rank_with: str = "predictor"
     """"predictor", "gp" (fitted to the run), or "both" (mean of ranks)."""
     context_size: int = 200
@@ -96,6 +98,7 @@ class PretrainedPolicy:
         self.roles = None if names is None else torch.tensor(roles_of(list(names)))
         self.recipe = recipe if isinstance(recipe, PretrainedRecipe) else PretrainedRecipe(**(recipe or {}))
         self.executor = executor
+        self._generators = Generators(self.model)
 
     @one_thread()
     def suggest(self, history: History, count: int = 1, *, snap: Snap | None = None) -> Array:
@@ -157,7 +160,12 @@ class PretrainedPolicy:
         x = np.concatenate([kept.x, kept.failed])
         y = np.concatenate([kept.y, np.full(len(kept.failed), history.y.min())])
         return InContextModel(
-            self.model, torch.from_numpy(x), torch.from_numpy(y), kinds=self.kinds, roles=self.roles
+            self.model,
+            torch.from_numpy(x),
+            torch.from_numpy(y),
+            kinds=self.kinds,
+            roles=self.roles,
+            generators=self._generators,
         )
 
     def candidates(self, history: History, run: InContextModel, count: int = 1) -> Array:
@@ -176,8 +184,7 @@ class PretrainedPolicy:
             )
             groups.append(generated.double().numpy())
         if recipe.spread:
-            start = recipe.spread * len(history)
-            groups.append(initial_design(history.dim, recipe.spread, start=start, seed=self.seed))
+            groups.append(rng.random((recipe.spread, history.dim)))
         if recipe.elites:
             groups.append(_around_best(history, recipe.elites, rng))
         return np.concatenate(groups)
@@ -188,7 +195,11 @@ class PretrainedPolicy:
         if recipe.rank_with in ("predictor", "both"):
             with torch.no_grad():
                 parts = torch.from_numpy(points).split(recipe.pool_chunk)
-                scores.append(torch.cat([run.log_improvement(part) for part in parts]).double().numpy())
+                scores.append(
+                    torch.cat([run.log_improvement(part, noisy=recipe.noisy) for part in parts])
+                    .double()
+                    .numpy()
+                )
         if recipe.rank_with in ("gp", "both"):
             scores.append(Ranker(history, warp=True).scores(points))
         if len(scores) == 1:
@@ -198,7 +209,8 @@ class PretrainedPolicy:
     def _choose_batch(self, history: History, run: InContextModel, points: Array, count: int) -> list[int]:
         """Greedy: the best by expected improvement, given the earlier choices at their predicted means."""
         pending = len(history.pending)
-        belief = run.belief(torch.from_numpy(np.concatenate([history.pending, points])))
+        points = np.concatenate([history.pending, points])
+        belief = run.belief(torch.from_numpy(points), noisy=self.recipe.noisy)
         for index in range(pending):
             belief.believe(index)
         chosen: list[int] = []

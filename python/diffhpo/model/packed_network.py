@@ -45,7 +45,13 @@ class PackedNetwork:
         self._parameters.take_over(self._forget)
 
     def _forget(self) -> None:
-        self._exact = copy.deepcopy(self._network).double()
+        if self._exact is self._network:
+            self._exact = copy.deepcopy(self._network).double()
+        else:  # a copy of the module costs more than a short reverse loop
+            pairs = zip(self._exact.parameters(), self._network.parameters(), strict=True)
+            with torch.no_grad():
+                for exact, own in pairs:
+                    exact.copy_(own)
         self._unpacked = self._weights = self._step_conditioning = None
         self._token_projection = None
         self._coded = {}

@@ -52,7 +52,7 @@ def test_samples_are_the_same_in_any_batch(run):
 def test_belief_removes_what_a_fantasy_would(run):
     """Against processes that are conditioned afresh on the configuration at its predicted mean."""
     x = torch.rand(8, 3)
-    belief = run.belief(x)
+    belief = run.belief(x, noisy=False)
     before = belief._variance().clone()
     belief.believe(2)
     after = belief._variance()

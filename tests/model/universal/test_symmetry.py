@@ -98,7 +98,8 @@ def test_the_written_network_is_the_same_function(model):
     x, t = torch.randn(6, 5), torch.arange(6) * 100
     for improve in (0, 1, 2):
         flags = torch.full((6,), improve)
-        written = model.network.written_for(embedding)
+        written = model.network.unwritten(5)
+        model.network.write(written, embedding)
         pooled = model.network.pooled(embedding, wishes).expand(6, -1)
         left = written(x, t, flags, pooled)
         right = model.network(x[None], t[None], flags[None], embedding, wishes[:, None].expand(1, 6, -1))

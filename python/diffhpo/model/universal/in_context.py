@@ -14,7 +14,7 @@ from diffhpo.model.universal.dimensions import MAX_DIM, Dimensions
 from diffhpo.model.universal.gaussian_mixture import GaussianMixture
 from diffhpo.model.universal.model import UniversalModel
 from diffhpo.model.universal.network import wish
-from diffhpo.model.universal.transformer import UniversalContext
+from diffhpo.model.universal.transformer import UniversalContext, UniversalEmbedding
 from diffhpo.model.universal.value_scale import ValueScale
 
 
@@ -54,6 +54,22 @@ def _double(mixture: GaussianMixture) -> GaussianMixture:
     return GaussianMixture(mixture.log_weights.double(), mixture.means.double(), mixture.deviations.double())
 
 
+class Generators:
+    """Denoisers of a model by dimension, kept because making one takes longer than a short reverse loop."""
+
+    def __init__(self, model: UniversalModel) -> None:
+        self._network = model.network
+        self._made: dict[int, Denoiser] = {}
+
+    def written_for(self, embedding: UniversalEmbedding) -> Denoiser:
+        """The Denoiser for one context, until the next call."""
+        dim = embedding.codes.shape[1]
+        if dim not in self._made:
+            self._made[dim] = Denoiser(self._network.unwritten(dim))
+        self._network.write(self._made[dim].network, embedding)
+        return self._made[dim]
+
+
 class InContextModel:
     """A universal model that has read the trials of one run.
 
@@ -63,6 +79,7 @@ class InContextModel:
         y: (n,) finite values, larger is better.
         kinds: (d,) see `Dimensions`; all continuous where it is left out.
         roles: (d,) see `diffhpo.parameter_roles`; unknown where it is left out.
+        generators: of the same model, kept by a caller that reads many runs.
 
     Raises:
         InputError: if shapes do not fit or there are more than 32 dimensions.
@@ -82,6 +99,7 @@ class InContextModel:
         *,
         kinds: Tensor | None = None,
         roles: Tensor | None = None,
+        generators: Generators | None = None,
     ) -> None:
         if x.ndim != 2 or y.shape != x.shape[:1]:
             raise InputError(f"x has shape {tuple(x.shape)}, y {tuple(y.shape)}; (n, d) and (n,) are needed")
@@ -98,7 +116,7 @@ class InContextModel:
         context = UniversalContext(x.float().unsqueeze(0), y.double().unsqueeze(0), mask, dimensions)
         self.embedding = model.transformer(context)
         self.conditioned = model.predictor.condition(self.embedding)
-        self._denoiser: Denoiser | None = None
+        self._generators = Generators(model) if generators is None else generators
 
     @property
     def best(self) -> Tensor:
@@ -122,9 +140,14 @@ class InContextModel:
         """Distributions of the values of (N, d) configurations."""
         return PredictedValues(self.mixture(x), self.embedding.scale)
 
-    def log_improvement(self, x: Tensor) -> Tensor:
-        """(N,) log expected improvement over the best value so far, in standardised units."""
-        return self.mixture(x, noisy=False).log_expected_improvement(self.best).squeeze(0)
+    def log_improvement(self, x: Tensor, *, noisy: bool = True) -> Tensor:
+        """(N,) log expected improvement over the best value so far, in standardised units.
+
+        Args:
+            noisy: count what the processes take for noise. On a deterministic objective that is what they
+                cannot explain, and an improvement may come of it.
+        """
+        return self.mixture(x, noisy=noisy).log_expected_improvement(self.best).squeeze(0)
 
     @torch.no_grad()
     def generate(
@@ -148,11 +171,10 @@ class InContextModel:
                 configuration of all, so that samples follow the model's posterior of the optimum.
             steps, guidance, executor, precision, first_candidate: as `Denoiser.sample`.
         """
-        if self._denoiser is None:
-            self._denoiser = Denoiser(self.model.network.written_for(self.embedding))
+        denoiser = self._generators.written_for(self.embedding)
         size = None if improvement is None else torch.tensor([improvement])
         pooled = self.model.network.pooled(self.embedding, wish(size, 1, optimum=improvement is None))
-        return self._denoiser.sample(
+        return denoiser.sample(
             pooled[0],
             count,
             improve=True,
@@ -164,9 +186,9 @@ class InContextModel:
             first_candidate=first_candidate,
         )
 
-    def belief(self, x: Tensor) -> Belief:
+    def belief(self, x: Tensor, *, noisy: bool = True) -> Belief:
         """The joint prediction of (N, d) configurations, to be conditioned on some of them."""
-        return Belief(self, x)
+        return Belief(self, x, noisy=noisy)
 
 
 class Belief:
@@ -177,17 +199,19 @@ class Belief:
     """
 
     @torch.no_grad()
-    def __init__(self, run: InContextModel, x: Tensor) -> None:
-        self._mixture = run.mixture(x, noisy=False)
+    def __init__(self, run: InContextModel, x: Tensor, *, noisy: bool = True) -> None:
+        self._mixture = run.mixture(x, noisy=noisy)
         self._best = run.best.clone()
         self._covariance, self._noise = run.model.predictor.joint_covariance(
             run.conditioned, x.float().unsqueeze(0)
         )
+        self._added = self._noise.unsqueeze(1) if noisy else torch.zeros(())
         self._prior_variance = self._variance()
 
     def _variance(self) -> Tensor:
-        """(1, N, K) variances of the noise-free values."""
-        return self._covariance.diagonal(dim1=-2, dim2=-1).transpose(1, 2).clamp_min(1e-9)
+        """(1, N, K)"""
+        free = self._covariance.diagonal(dim1=-2, dim2=-1).transpose(1, 2).clamp_min(1e-9)
+        return free + self._added
 
     @torch.no_grad()
     def believe(self, index: int) -> None:

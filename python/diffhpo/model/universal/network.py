@@ -34,8 +34,8 @@ class UniversalNetwork(nn.Module):
     """eps(x_t, t, I, context) for spaces of any dimension: a `Network` written for each context.
 
     Column j of its input layer and row j of its output layer are linear in the code of dimension j, so the
-    dimensions may come in any order and number. `written_for` gives the plain Network for one context, which
-    every kernel of the reverse loop takes.
+    dimensions may come in any order and number. `write` makes the plain Network for one context, which every
+    kernel of the reverse loop takes.
 
     Args:
         width: of the residual stream and of the codes.
@@ -96,32 +96,36 @@ class UniversalNetwork(nn.Module):
             h = block(h, shift[:, :, index])
         return h @ rows.mT + bias.mT
 
-    @torch.no_grad()
-    def written_for(self, embedding: UniversalEmbedding) -> Network:
-        """The Network for one context: weights are copies, and it takes `pooled` as its context vector.
-
-        Args:
-            embedding: of one context without padding dimensions.
-        """
-        codes = embedding.codes[0]
+    def unwritten(self, dim: int) -> Network:
+        """A Network for `dim` dimensions whose first and last layers are still to be written."""
         with torch.random.fork_rng(devices=[]):  # a Network draws first weights, which are replaced here
             network = Network(
-                len(codes),
+                dim,
                 width=self.width,
                 blocks=len(self.blocks),
                 context_width=self.width,
                 time_features=self.time_features,
-            ).to(codes.device)
+            ).to(self.input.weight.device)
         network.blocks.load_state_dict(self.blocks.state_dict())
         network.time.load_state_dict(self.time.state_dict())
         network.flag.load_state_dict(self.flag.state_dict())
         assert network.context is not None
         network.context.load_state_dict(self.context.state_dict())
+        return network.requires_grad_(False)
+
+    @torch.no_grad()
+    def write(self, network: Network, embedding: UniversalEmbedding) -> None:
+        """Make an `unwritten` Network the one for a context; it takes `pooled` as its context vector.
+
+        Args:
+            network: of the context's dimension.
+            embedding: of one context without padding dimensions.
+        """
+        codes = embedding.codes[0]
         network.input.weight.copy_(self.input(codes).T / math.sqrt(len(codes)))
         network.input.bias.copy_(self.input_bias(embedding.pooled)[0])
         network.output.weight.copy_(self.output(codes) / math.sqrt(self.width))
         network.output.bias.copy_(self.output_bias(codes)[:, 0])
-        return network
 
 
 __all__ = ["MAX_DIM", "NO_FLAG", "UniversalNetwork", "wish"]
