@@ -13,7 +13,9 @@ import numpy as np
 from diffhpo.errors import ExhaustedWarning, InputError, InputWarning
 from diffhpo.history import Array, History
 from diffhpo.history_policy import HistoryPolicy
+from diffhpo.model.universal.dimensions import MAX_DIM
 from diffhpo.policy import Policy, check_seed, initial_design, new_rows
+from diffhpo.pretrained_policy import PretrainedPolicy
 from diffhpo.space import Space
 
 #: Finite spaces up to this size are listed when samples give no new configuration.
@@ -52,7 +54,8 @@ class Optimizer:
         space: what to search.
         seed: the same seed and the same calls give the same suggestions.
         direction: `"maximize"` or `"minimize"`.
-        policy: what proposes; `HistoryPolicy(seed=seed)` by default.
+        policy: what proposes; by default `PretrainedPolicy`, told the names and kinds of the parameters, and
+            `HistoryPolicy` for spaces of more than 32 dimensions, which the pretrained model does not take.
         initial: how many of the first configurations come from a scrambled Sobol sequence.
 
     Raises:
@@ -86,7 +89,7 @@ class Optimizer:
         self.seed = check_seed(seed)
         self.direction = direction
         self.initial = initial
-        self.policy: Policy = policy if policy is not None else HistoryPolicy(seed=seed)
+        self.policy: Policy = policy if policy is not None else _default_policy(space, self.seed)
         self._trials: list[_Trial] = []
 
     @property
@@ -209,6 +212,12 @@ class Optimizer:
             if len(found) >= 8 * count:
                 break
         return found
+
+
+def _default_policy(space: Space, seed: int) -> Policy:
+    if space.dim > MAX_DIM:
+        return HistoryPolicy(seed=seed)
+    return PretrainedPolicy(seed=seed, kinds=space.column_kinds, names=space.column_names)
 
 
 def _checked_value(value: Any) -> float:

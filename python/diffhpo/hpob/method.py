@@ -13,6 +13,7 @@ from diffhpo.errors import InputError
 from diffhpo.history import Array, History, check_pool
 from diffhpo.history_policy import HistoryPolicy
 from diffhpo.policy import Policy
+from diffhpo.pretrained_policy import PretrainedPolicy
 from diffhpo.recipe import Recipe
 
 
@@ -21,10 +22,12 @@ class DiffusionHPO:
 
     Args:
         seed: the same seed and history give the same suggestion, also from a fresh object.
-        recipe: `"elite"`, `"brief"` or a Recipe, see `HistoryPolicy`; ignored if a policy is given.
+        recipe: `"elite"`, `"brief"` or a Recipe: learn from the run's own history alone, see `HistoryPolicy`;
+            ignored if a policy is given. Without recipe and policy the pretrained model proposes.
         policy: what proposes; or "module:Class", which is made as `Class(seed=seed, **policy_settings)`.
         policy_settings: see there.
-        names: of the search space's columns, for a policy given as "module:Class" that reads them.
+        names: of the search space's columns, for the pretrained model or a policy given as "module:Class"
+            that reads them; see `PretrainedPolicy`. HPO-B's own are in `diffhpo.suites.column_names`.
 
     Raises:
         InputError: on an unknown recipe, a negative seed, or a class that is not there.
@@ -39,19 +42,21 @@ class DiffusionHPO:
         self,
         seed: int = 0,
         *,
-        recipe: str | Recipe = "elite",
+        recipe: str | Recipe | None = None,
         policy: Policy | str | None = None,
         policy_settings: Mapping[str, Any] | None = None,
         names: Sequence[str] | None = None,
     ) -> None:
         self.policy: Policy
-        if policy is None:
-            self.policy = HistoryPolicy(recipe, seed=seed)
-        elif isinstance(policy, str):
+        if isinstance(policy, str):
             told = {} if names is None else {"names": names}
             self.policy = _class_of(policy)(seed=seed, **(policy_settings or {}), **told)
-        else:
+        elif policy is not None:
             self.policy = policy
+        elif recipe is not None:
+            self.policy = HistoryPolicy(recipe, seed=seed)
+        else:
+            self.policy = PretrainedPolicy(seed=seed, names=names)
 
     def observe_and_suggest(
         self, X_obs: ArrayLike, y_obs: ArrayLike, X_pen: ArrayLike | None = None

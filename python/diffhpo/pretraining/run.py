@@ -41,7 +41,7 @@ def learning_rate(preset: Preset, step: int) -> float:
     Example:
         >>> from diffhpo.pretraining.preset import Preset
         >>> [round(learning_rate(Preset(steps=100, warmup=10), step), 6) for step in (0, 50, 99)]
-        [0.0001, 0.001, 6e-05]
+        [0.0001, 0.001, 5e-05]
     """
     rise = min(1.0, (step + 1) / preset.warmup)
     left = (preset.steps - step) / max(1.0, preset.decay * preset.steps)

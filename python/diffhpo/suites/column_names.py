@@ -7,36 +7,52 @@ them are given them here, those that cannot are not.
 
 from __future__ import annotations
 
+_SVM = "cost gamma gamma.na degree degree.na kernel.ohe._INVALID kernel.ohe._linear kernel.ohe._polynomial"
+_RPART = "minsplit minsplit.na minbucket cp maxdepth maxdepth.na"
+_GLMNET = "alpha lambda"
 _XGBOOST = (
-    "alpha",
-    "colsample_bylevel",
-    "colsample_bytree",
-    "eta",
-    "lambda",
-    "max_depth",
-    "min_child_weight",
-    "nrounds",
-    "subsample",
+    "eta max_depth max_depth.na min_child_weight min_child_weight.na subsample colsample_bytree "
+    "colsample_bytree.na colsample_bylevel colsample_bylevel.na lambda alpha nrounds nrounds.na "
+    "booster.ohe._INVALID booster.ohe._gblinear"
 )
-_RANGER = ("min.node.size", "mtry", "num.trees", "sample.fraction")
-_RPART = ("cp", "maxdepth", "minbucket", "minsplit")
-_SVM = ("cost", "degree", "gamma")
-_GLMNET = ("alpha", "lambda")
+_RANGER_SPLIT = (
+    "num.trees num.trees.na mtry sample.fraction min.node.size min.node.size.na replace.ohe._FALSE "
+    "replace.ohe._INVALID respect.unordered.factors.ohe._INVALID respect.unordered.factors.ohe._TRUE"
+)
+_RANGER = (
+    "num.trees num.trees.na mtry min.node.size sample.fraction respect.unordered.factors.ohe._INVALID "
+    "respect.unordered.factors.ohe._TRUE replace.ohe._FALSE replace.ohe._INVALID"
+)
 
-#: Search space -> names of its columns. Those of `hpob-reduced` are HPO-B's (`meta-dataset-descriptors.json`)
-#: without indicator columns, in alphabetical order; those of X48 follow from their ranges.
-COLUMN_NAMES: dict[str, tuple[str, ...]] = {
-    "5527": _SVM,
-    "5891": _SVM,
-    "5636": _RPART,
-    "5859": _RPART,
-    "5860": _GLMNET,
-    "5970": _GLMNET,
-    "6766": _GLMNET,
-    "5889": _RANGER[1:],
-    "6794": _RANGER,
-    "7609": _RANGER,
-    "5906": _XGBOOST,
+#: HPO-B's search spaces and their columns in order (`meta-dataset-descriptors.json`, "variables_order").
+HPOB_COLUMNS: dict[str, tuple[str, ...]] = {
+    space: tuple(columns.split())
+    for space, columns in {
+        "4796": "minsplit minbucket cp",
+        "5527": _SVM,
+        "5636": _RPART,
+        "5859": _RPART,
+        "5860": _GLMNET,
+        "5889": "num.trees num.trees.na mtry sample.fraction replace.ohe._FALSE replace.ohe._INVALID",
+        "5891": _SVM,
+        "5906": _XGBOOST,
+        "5965": _RANGER_SPLIT,
+        "5970": _GLMNET,
+        "5971": _XGBOOST,
+        "6766": _GLMNET,
+        "6767": (
+            "eta subsample lambda alpha nthread nthread.na nrounds nrounds.na max_depth max_depth.na "
+            "min_child_weight min_child_weight.na colsample_bytree colsample_bytree.na colsample_bylevel "
+            "colsample_bylevel.na booster.ohe._INVALID booster.ohe._gblinear"
+        ),
+        "6794": _RANGER_SPLIT,
+        "7607": _RANGER,
+        "7609": _RANGER,
+    }.items()
+}
+
+#: The other suites' search spaces. X48's file has no names; these follow from the ranges of its columns.
+_OTHERS: dict[str, tuple[str, ...]] = {
     "grid-mlp": ("alpha", "batch_size", "depth", "learning_rate_init", "width"),
     "grid-fcnet": (
         "activation_fn_1",
@@ -58,16 +74,21 @@ def column_names(space: str, dim: int) -> tuple[str, ...] | None:
 
     Args:
         space: its name in the suite.
-        dim: its number of columns; HPO-B's full spaces have more than the reduced ones of the same name.
+        dim: its number of columns. `hpob-reduced` has HPO-B's columns without the indicators, in
+            alphabetical order.
 
     Example:
-        >>> column_names("5860", 2), column_names("5860", 4)
-        (('alpha', 'lambda'), None)
+        >>> column_names("5636", 4), column_names("5636", 5)
+        (('cp', 'maxdepth', 'minbucket', 'minsplit'), None)
     """
     if space == "xgboost":
         from diffhpo.hpob import suite
 
-        names = tuple(column.name for column in suite.describe())
+        known = [tuple(column.name for column in suite.describe())]
+    elif space in HPOB_COLUMNS:
+        columns = HPOB_COLUMNS[space]
+        plain = sorted(name for name in columns if not name.endswith(".na") and ".ohe." not in name)
+        known = [columns, tuple(plain)]
     else:
-        names = COLUMN_NAMES.get(space, ())
-    return names if len(names) == dim else None
+        known = [_OTHERS.get(space, ())]
+    return next((names for names in known if len(names) == dim), None)
