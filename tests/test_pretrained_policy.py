@@ -88,11 +88,11 @@ def test_an_exhausted_space_gives_what_is_left(model):
 
 
 def test_the_discrete_choice_has_the_largest_improvement(model):
-    policy, seen = PretrainedPolicy(model, recipe=SMALL), history(8)
+    policy, seen = PretrainedPolicy(model, recipe={"rank_with": "predictor"}), history(8)
     pool = np.random.default_rng(1).random((300, 3))
     score = policy.read(seen).log_improvement(torch.from_numpy(pool))
     assert policy.choose(seen, pool) == int(score.argmax())
-    small = PretrainedPolicy(model, recipe={"pool_chunk": 7})
+    small = PretrainedPolicy(model, recipe={"rank_with": "predictor", "pool_chunk": 7})
     assert small.choose(seen, pool) == policy.choose(seen, pool)
     assert policy.choose(history(0), pool) in range(300)
 

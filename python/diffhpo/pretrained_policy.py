@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import rankdata
 
 from diffhpo.errors import InputError
 from diffhpo.history import Array, History, check_pool
@@ -40,8 +41,9 @@ class PretrainedRecipe:
     guidance: float = 0.0
     noisy: bool = True
     """Whether the expected improvement counts what the Predictor takes for noise."""
-    rank_with: str = "predictor"
-    """"predictor", "gp" (fitted to the run), or "both" (mean of ranks)."""
+    rank_with: str = "auto"
+    """"predictor", "gp" (fitted to the run), or "both" (the mean of their ranks). "auto" is "predictor" where
+    the name of a parameter is known, and "both" elsewhere, which takes about three times as long."""
     context_size: int = 200
     """Trials that are read; of more, `History.bounded` keeps the best, the latest and a spread."""
     pool_chunk: int = 2048
@@ -50,8 +52,8 @@ class PretrainedRecipe:
     """Of more candidates than this a batch is chosen among the best."""
 
     def __post_init__(self) -> None:
-        if self.rank_with not in ("predictor", "gp", "both"):
-            raise InputError(f"rank_with is {self.rank_with!r}; accepted: predictor, gp, both")
+        if self.rank_with not in ("auto", "predictor", "gp", "both"):
+            raise InputError(f"rank_with is {self.rank_with!r}; accepted: auto, predictor, gp, both")
         if self.generated + self.spread + self.elites < 1:
             raise InputError("generated, spread and elites are all 0; nothing would be ranked")
 
@@ -98,6 +100,9 @@ class PretrainedPolicy:
         self.roles = None if names is None else torch.tensor(roles_of(list(names)))
         self.recipe = recipe if isinstance(recipe, PretrainedRecipe) else PretrainedRecipe(**(recipe or {}))
         self.executor = executor
+        told = self.roles is not None and bool((self.roles > 0).any())
+        auto = "predictor" if told else "both"
+        self._rank_with = auto if self.recipe.rank_with == "auto" else self.recipe.rank_with
         self._generators = Generators(self.model)
 
     @one_thread()
@@ -115,21 +120,22 @@ class PretrainedPolicy:
         run = self.read(history)
         candidates = self.candidates(history, run, count)
         candidates = new_rows(candidates if snap is None else snap(candidates), history.seen)
-        scores = self._scores(history, run, candidates)
+        scorers = self._scorers(history, run)
+        scores = _scores(scorers, candidates)
         rng = np.random.default_rng([self.seed, len(history), len(history.pending), 1])
         for round_ in range(self.recipe.refinements):
-            around = _refined(candidates, scores, self.recipe.refined, 0.1 * 0.35**round_, rng)
-            around = new_rows(
-                around if snap is None else snap(around), np.concatenate([history.seen, candidates])
-            )
+            best = candidates[np.argsort(-_combined(scores), kind="stable")[:8]]
+            around = _jittered(best, self.recipe.refined, 0.1 * 0.35**round_, rng)
+            around = around if snap is None else snap(around)
+            around = new_rows(around, np.concatenate([history.seen, candidates]))
             if len(around):
                 candidates = np.concatenate([candidates, around])
-                scores = np.concatenate([scores, self._scores(history, run, around)])
+                scores = np.concatenate([scores, _scores(scorers, around)])
         if len(candidates) <= count:
             return candidates
+        order = np.argsort(-_combined(scores), kind="stable")
         if count == 1 and len(history.pending) == 0:
-            return candidates[[scores.argmax()]]
-        order = np.argsort(-scores, kind="stable")
+            return candidates[order[:1]]
         shortlist = order[: max(self.recipe.batch_shortlist, 4 * count)]
         return candidates[shortlist[self._choose_batch(history, run, candidates[shortlist], count)]]
 
@@ -144,7 +150,9 @@ class PretrainedPolicy:
         if len(pool) == 1 or len(history) == 0:
             target = initial_design(pool.shape[1], 1, start=0, seed=self.seed)
             return int(((pool - target) ** 2).sum(1).argmin())
-        return int(self._scores(history, self.read(history), pool).argmax())
+        scorers = self._scorers(history, self.read(history))
+        parts = np.array_split(pool, -(-len(pool) // self.recipe.pool_chunk))
+        return int(_combined(np.concatenate([_scores(scorers, part) for part in parts])).argmax())
 
     def read(self, history: History) -> InContextModel:
         """The model with the trials of the history in context; a failed trial has the worst value seen."""
@@ -189,22 +197,20 @@ class PretrainedPolicy:
             groups.append(_around_best(history, recipe.elites, rng))
         return np.concatenate(groups)
 
-    def _scores(self, history: History, run: InContextModel, points: Array) -> Array:
-        recipe = self.recipe
-        scores = []
-        if recipe.rank_with in ("predictor", "both"):
+    def _scorers(self, history: History, run: InContextModel) -> list[Callable[[Array], Array]]:
+        """What gives (k, d) configurations their (k,) log expected improvements."""
+
+        def predicted(points: Array) -> Array:
             with torch.no_grad():
-                parts = torch.from_numpy(points).split(recipe.pool_chunk)
-                scores.append(
-                    torch.cat([run.log_improvement(part, noisy=recipe.noisy) for part in parts])
-                    .double()
-                    .numpy()
-                )
-        if recipe.rank_with in ("gp", "both"):
-            scores.append(Ranker(history, warp=True).scores(points))
-        if len(scores) == 1:
-            return scores[0]
-        return np.mean([score.argsort().argsort() for score in scores], axis=0)
+                score = run.log_improvement(torch.from_numpy(points), noisy=self.recipe.noisy)
+            return score.double().numpy()
+
+        scorers = []
+        if self._rank_with in ("predictor", "both"):
+            scorers.append(predicted)
+        if self._rank_with in ("gp", "both"):
+            scorers.append(Ranker(history, warp=True).scores)
+        return scorers
 
     def _choose_batch(self, history: History, run: InContextModel, points: Array, count: int) -> list[int]:
         """Greedy: the best by expected improvement, given the earlier choices at their predicted means."""
@@ -223,10 +229,21 @@ class PretrainedPolicy:
         return chosen
 
 
-def _refined(points: Array, scores: Array, count: int, scale: float, rng: np.random.Generator) -> Array:
-    """(count, d) jittered copies of the best eight: some coordinates moved, by about `scale`."""
-    best = np.argsort(-scores, kind="stable")[:8]
-    centres = points[best[np.arange(count) % len(best)]]
+def _scores(scorers: Sequence[Callable[[Array], Array]], points: Array) -> Array:
+    """(k, d) configurations -> (k, scorers)."""
+    return np.stack([score(points) for score in scorers], axis=1)
+
+
+def _combined(scores: Array) -> Array:
+    """(k, scorers) -> (k,): the mean of the ranks, or the scores where there is one scorer."""
+    if scores.shape[1] == 1:
+        return scores[:, 0]
+    return rankdata(scores, axis=0).mean(axis=1)
+
+
+def _jittered(points: Array, count: int, scale: float, rng: np.random.Generator) -> Array:
+    """(count, d) copies of points in turn: some coordinates moved, by about `scale`."""
+    centres = points[np.arange(count) % len(points)]
     moved = rng.random(centres.shape) < 0.5
     moved[np.arange(count), rng.integers(points.shape[1], size=count)] = True
     size = scale * np.exp(rng.normal(size=(count, 1)))

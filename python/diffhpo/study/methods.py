@@ -48,6 +48,15 @@ class MethodEntry:
 _DIFFUSION = "diffhpo.hpob.method:DiffusionHPO"
 _PRETRAINED = "diffhpo.pretrained_policy:PretrainedPolicy"
 
+
+def _ablation(label: str, recipe: Mapping[str, Any], *, names: bool = False) -> MethodEntry:
+    """The pretrained policy with some settings of `PretrainedRecipe` changed."""
+    settings = {"policy": _PRETRAINED, "policy_settings": {"recipe": recipe}}
+    changed = ", ".join(f"{key}={value}" for key, value in recipe.items())
+    told = "told names" if names else "told numbers alone"
+    return MethodEntry(label, _DIFFUSION, f"ablation of pretrained, {told}: {changed}", settings, names)
+
+
 METHODS: dict[str, MethodEntry] = {
     "random": MethodEntry("Random", "diffhpo.baselines:RandomSearch", "uniform random search"),
     "gp": MethodEntry(
@@ -106,32 +115,16 @@ METHODS: dict[str, MethodEntry] = {
         {"policy": _PRETRAINED},
         reads_names=True,
     ),
-    "pretrained-no-diffusion": MethodEntry(
-        "Pretrained, no diffusion",
-        _DIFFUSION,
-        "ablation: candidates from around the best trials and from everywhere alone",
-        {"policy": _PRETRAINED, "policy_settings": {"recipe": {"generated": 0}}},
+    "pretrained-predictor": _ablation("Predictor alone", {"rank_with": "predictor"}),
+    "pretrained-gp": _ablation("GP alone", {"rank_with": "gp"}),
+    "named-with-gp": _ablation("Names, Predictor and GP", {"rank_with": "both"}, names=True),
+    "named-no-diffusion": _ablation(
+        "Names, jittered elites instead of diffusion", {"generated": 0, "elites": 192}, names=True
     ),
-    "pretrained-diffusion-only": MethodEntry(
-        "Pretrained, diffusion alone",
-        _DIFFUSION,
-        "ablation: candidates of the diffusion model alone, not refined",
-        {
-            "policy": _PRETRAINED,
-            "policy_settings": {"recipe": {"spread": 0, "elites": 0, "refinements": 0}},
-        },
-    ),
-    "pretrained-gp": MethodEntry(
-        "Pretrained candidates, GP",
-        _DIFFUSION,
-        "ablation: the same candidates, ranked by a Gaussian process fitted to the run",
-        {"policy": _PRETRAINED, "policy_settings": {"recipe": {"rank_with": "gp"}}},
-    ),
-    "pretrained-both": MethodEntry(
-        "Pretrained and GP",
-        _DIFFUSION,
-        "ablation: ranked by the mean of the Predictor's ranks and the Gaussian process's",
-        {"policy": _PRETRAINED, "policy_settings": {"recipe": {"rank_with": "both"}}},
+    "named-diffusion-only": _ablation(
+        "Names, diffusion candidates alone",
+        {"generated": 384, "spread": 0, "elites": 0, "refinements": 0},
+        names=True,
     ),
 }
 
