@@ -42,8 +42,8 @@ class PretrainedRecipe:
     noisy: bool = True
     """Whether the expected improvement counts what the Predictor takes for noise."""
     rank_with: str = "auto"
-    """"predictor", "gp" (fitted to the run), or "both" (the mean of their ranks). "auto" is "predictor" where
-    the name of a parameter is known, and "both" elsewhere, which takes about three times as long."""
+    """"predictor"; "gp", fitted to the run; or "both", the mean of their ranks, without refinement. "auto" is
+    "predictor" where the name of a parameter is known, and "both" elsewhere, as validation tasks had it."""
     context_size: int = 200
     """Trials that are read; of more, `History.bounded` keeps the best, the latest and a spread."""
     pool_chunk: int = 2048
@@ -123,7 +123,8 @@ class PretrainedPolicy:
         scorers = self._scorers(history, run)
         scores = _scores(scorers, candidates)
         rng = np.random.default_rng([self.seed, len(history), len(history.pending), 1])
-        for round_ in range(self.recipe.refinements):
+        # Two scorers that agree only roughly have no common peak to refine.
+        for round_ in range(self.recipe.refinements if len(scorers) == 1 else 0):
             best = candidates[np.argsort(-_combined(scores), kind="stable")[:8]]
             around = _jittered(best, self.recipe.refined, 0.1 * 0.35**round_, rng)
             around = around if snap is None else snap(around)
@@ -205,7 +206,7 @@ class PretrainedPolicy:
                 score = run.log_improvement(torch.from_numpy(points), noisy=self.recipe.noisy)
             return score.double().numpy()
 
-        scorers = []
+        scorers: list[Callable[[Array], Array]] = []
         if self._rank_with in ("predictor", "both"):
             scorers.append(predicted)
         if self._rank_with in ("gp", "both"):
