@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gaussian processes as predictive distributions, for `predictor_calibration`."""
+"""Models as predictive distributions, for `predictor_calibration`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from diffhpo.gaussian_process import fit_gaussian_process
+from diffhpo.model.universal.in_context import InContextModel, PredictedValues
+from diffhpo.pretrained import pretrained_model
 from diffhpo.ranker import normal_scores
 
 Array = NDArray[np.float64]
@@ -121,3 +123,25 @@ def _piecewise_linear(
         return np.log(slopes[np.searchsorted(x, points, side="right")])
 
     return warp, log_slope
+
+
+class PretrainedModel:
+    """The pretrained universal model, told no names."""
+
+    def predict(self, x_context: Array, y_context: Array, x_query: Array) -> Prediction:
+        """See `Model`."""
+        run = InContextModel(pretrained_model(), torch.from_numpy(x_context), torch.from_numpy(y_context))
+        return _Arrays(run.predict(torch.from_numpy(x_query)))
+
+
+class _Arrays:
+    """`PredictedValues` with arrays for tensors."""
+
+    def __init__(self, predicted: PredictedValues) -> None:
+        self._predicted = predicted
+
+    def log_prob(self, y: Array) -> Array:
+        return self._predicted.log_prob(torch.from_numpy(y)).numpy()
+
+    def cdf(self, y: Array) -> Array:
+        return self._predicted.cdf(torch.from_numpy(y)).numpy()

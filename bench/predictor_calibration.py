@@ -12,8 +12,9 @@ For each task, context size and seed a model sees n evaluated configurations and
   that the model does not see, so that no prediction could be calibrated on them.
 
 Values are the surrogate's, standardised by their mean and deviation over 2,048 uniform points of the task;
-log densities are in these units. A model is `gp`, `gp-rank`, `gp-power` (`bench/calibration_models.py`), or
-module:Class, made without arguments, with `predict(x_context, y_context, x_query)`.
+log densities are in these units. A model is `gp`, `gp-rank`, `gp-power` or `pretrained`
+(`bench/calibration_models.py`), or module:Class, made without arguments, with
+`predict(x_context, y_context, x_query)`.
 
 The expected calibration error is the mean over the levels .05, .10, ..., .95 of |share of queries whose
 probability integral is at most the level - level| (Kuleshov et al. 2018, arXiv 1807.00263; table 4 of the
@@ -32,7 +33,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench.calibration_models import GaussianProcessModel, Model
+from bench.calibration_models import GaussianProcessModel, Model, PretrainedModel
 from numpy.typing import NDArray
 from scipy import stats
 from tqdm import tqdm
@@ -54,17 +55,18 @@ QUERIES = 60
 SCALING_POINTS = 2048
 RESAMPLES = 1000
 
-GPS = {
+MODELS = {
     "gp": GaussianProcessModel,
     "gp-rank": partial(GaussianProcessModel, "rank"),
     "gp-power": partial(GaussianProcessModel, "power"),
+    "pretrained": PretrainedModel,
 }
 
 
 def make_model(name: str) -> Model:
     """A model by its name, or module:Class."""
-    if name in GPS:
-        return GPS[name]()
+    if name in MODELS:
+        return MODELS[name]()
     module, _, attribute = name.partition(":")
     return getattr(importlib.import_module(module), attribute)()
 
@@ -195,7 +197,7 @@ def table_text(table: dict[str, dict[str, dict[int, dict[str, Any]]]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--suite", default="hpob-reduced:choice", help="NAME:SPLIT, with surrogates")
-    parser.add_argument("--models", default="gp,gp-rank,gp-power")
+    parser.add_argument("--models", default="gp,gp-rank,gp-power,pretrained")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
     parser.add_argument("--tasks", type=int, help="at most so many of each space")

@@ -11,10 +11,22 @@ from diffhpo.study.grid import Protocol
 TABLE_TRIALS = (1, 5, 10, 25, 50)
 
 #: Methods that suggest one configuration at a time, cheapest first.
-SEQUENTIAL = ("random", "sobol", "tpe", "cma-es", "elites", "gp", "optuna-gp", "deep-gp", "smac")
+SEQUENTIAL = (
+    "random",
+    "sobol",
+    "pretrained-named",
+    "pretrained",
+    "tpe",
+    "cma-es",
+    "elites",
+    "gp",
+    "optuna-gp",
+    "deep-gp",
+    "smac",
+)
 
 #: Methods with batches.
-BATCHED = ("random", "sobol", "tpe", "elites", "qlogei")
+BATCHED = ("random", "sobol", "pretrained-named", "pretrained", "tpe", "elites", "qlogei")
 
 
 @dataclass(frozen=True)
