@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time of a whole suggestion: `pytest bench/bench_suggest.py`; `python bench/bench_suggest.py` for a table.
 
-A suggestion at history n is what a user waits for after telling trial n: the model's training on it, the
-samples, the Gaussian process and the choice. Before it is timed it is checked: inside the cube, distinct, and
-the same again.
+A suggestion at history n is what a user waits for after telling trial n: what is learned from it, the
+samples, the scores and the choice. Before it is timed it is checked: inside the cube, distinct, and the same again.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,10 +17,20 @@ import torch
 
 from diffhpo.history import History
 from diffhpo.history_policy import HistoryPolicy
-from diffhpo.recipe import RECIPES
+from diffhpo.policy import Policy
+from diffhpo.pretrained_policy import PretrainedPolicy
 
 _DIM = 8
-_HISTORIES = (5, 50, 500, 5000)
+_HISTORIES = (5, 50, 200, 1000, 5000)
+_COUNTS = (1, 32)
+_NAMES = ("learning_rate", "max_depth", "subsample", "l2", "gamma", "dropout", "momentum", "batch_size")
+
+POLICIES: dict[str, Callable[[], Policy]] = {
+    "pretrained, names": partial(PretrainedPolicy, names=_NAMES),
+    "pretrained": PretrainedPolicy,
+    "elite": partial(HistoryPolicy, "elite"),
+    "brief": partial(HistoryPolicy, "brief"),
+}
 
 
 def make_history(n: int) -> History:
@@ -29,44 +40,48 @@ def make_history(n: int) -> History:
     return History(x, -((x - 0.3) ** 2).sum(axis=1) + 0.01 * rng.standard_normal(n))
 
 
-def warmed(recipe: str, n: int) -> tuple[HistoryPolicy, History]:
+def warmed(name: str, n: int) -> tuple[Policy, History]:
     """A policy that has suggested at n - 1 trials, as in a run, and the history of n."""
     history = make_history(n)
-    policy = HistoryPolicy(recipe, seed=0)
+    policy = POLICIES[name]()
     policy.suggest(History(history.x[:-1], history.y[:-1]))
     return policy, history
 
 
-def check(recipe: str, history: History) -> None:
-    first = HistoryPolicy(recipe, seed=0).suggest(history, 2)
+def check(name: str, history: History) -> None:
+    first = POLICIES[name]().suggest(history, 2)
     assert first.shape == (2, _DIM)
     assert bool(((first >= 0) & (first <= 1)).all())
     assert not np.array_equal(first[0], first[1])
-    assert np.array_equal(first, HistoryPolicy(recipe, seed=0).suggest(history, 2))
+    assert np.array_equal(first, POLICIES[name]().suggest(history, 2))
 
 
-@pytest.mark.parametrize("recipe", sorted(RECIPES))
+@pytest.mark.parametrize("name", list(POLICIES))
 @pytest.mark.parametrize("n", _HISTORIES)
-def test_suggest(benchmark, recipe: str, n: int) -> None:
-    check(recipe, make_history(n))
+@pytest.mark.parametrize("count", _COUNTS)
+def test_suggest(benchmark, name: str, n: int, count: int) -> None:
+    check(name, make_history(n))
     benchmark.pedantic(
-        lambda policy, history: policy.suggest(history), setup=lambda: (warmed(recipe, n), {}), rounds=3
+        lambda policy, history: policy.suggest(history, count), setup=lambda: (warmed(name, n), {}), rounds=3
     )
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    print("| recipe | history | milliseconds |\n|---|---|---|")
-    for recipe in sorted(RECIPES):
+    print("| policy | history | ms for 1 | ms for 32 |\n|---|---|---|---|")
+    for name in POLICIES:
         for n in _HISTORIES:
-            check(recipe, make_history(n))
-            best = float("inf")
-            for _ in range(3):
-                policy, history = warmed(recipe, n)
-                start = time.process_time()
-                policy.suggest(history)
-                best = min(best, time.process_time() - start)
-            print(f"| {recipe} | {n} | {best * 1e3:.1f} |")
+            check(name, make_history(n))
+            cells = []
+            for count in _COUNTS:
+                best = float("inf")
+                for _ in range(5):
+                    policy, history = warmed(name, n)
+                    start = time.process_time()
+                    policy.suggest(history, count)
+                    best = min(best, time.process_time() - start)
+                cells.append(f"{best * 1e3:.1f}")
+            print(f"| {name} | {n} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -124,4 +124,4 @@ def test_names_reach_the_model(model):
 @pytest.mark.parametrize("trials", [200, 1000])
 def test_long_histories_are_bounded(model, trials):
     run = PretrainedPolicy(model, recipe=SMALL).read(history(trials))
-    assert run.embedding.context.x.shape[1] == 200
+    assert run.embedding.context.x.shape[1] == 100

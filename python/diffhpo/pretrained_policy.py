@@ -44,8 +44,9 @@ class PretrainedRecipe:
     rank_with: str = "auto"
     """"predictor"; "gp", fitted to the run; or "both", the mean of their ranks, without refinement. "auto" is
     "predictor" where the name of a parameter is known, and "both" elsewhere, as validation tasks had it."""
-    context_size: int = 200
-    """Trials that are read; of more, `History.bounded` keeps the best, the latest and a spread."""
+    context_size: int = 100
+    """Trials that are read, the most that training had; of more, `History.bounded` keeps the best, the latest
+    and a spread."""
     pool_chunk: int = 2048
     """Pending configurations of the discrete protocol that are scored at once."""
     batch_shortlist: int = 192
