@@ -2,7 +2,8 @@
 """Time of a whole suggestion: `pytest bench/bench_suggest.py`; `python bench/bench_suggest.py` for a table.
 
 A suggestion at history n is what a user waits for after telling trial n: what is learned from it, the
-samples, the scores and the choice. Before it is timed it is checked: inside the cube, distinct, and the same again.
+samples, the scores and the choice. Before it is timed it is checked: inside the cube, distinct, and the same
+again.
 """
 
 from __future__ import annotations
