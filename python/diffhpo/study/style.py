@@ -38,11 +38,15 @@ _LOOKS: dict[str, tuple[str, str | tuple[int, tuple[float, ...]], float]] = {
     "cma-es": ("#882255", (0, (4.0, 1.5)), 1.6),
     "elites": ("#000000", (0, (5.0, 1.5, 1.0, 1.5)), 1.6),
     "brief": ("#E69F00", "-", 1.8),
-    "elite": ("#D55E00", "-", 2.4),
+    "elite": ("#D55E00", "-", 1.8),
+    "pretrained": ("#332288", (0, (2.5, 1.0)), 2.2),
+    "pretrained-named": ("#332288", "-", 2.4),
 }
 
-#: For methods that are not registered, in the order in which they are given: Tol's muted scheme.
-_OTHERS = ("#56B4E9", "#332288", "#117733", "#999933", "#AA4499", "#44AA99", "#661100", "#6699CC")
+#: For methods that are not in the table, in the order in which they are given: Tol's muted scheme, then the
+#: same colours with other dashes.
+_OTHERS = ("#56B4E9", "#117733", "#999933", "#AA4499", "#44AA99", "#661100", "#6699CC")
+_OTHER_DASHES = ((2.5, 1.0), (1.0, 1.5), (6.0, 1.0, 1.0, 1.0))
 
 
 def styles_of(methods: Sequence[str]) -> dict[str, Style]:
@@ -62,7 +66,8 @@ def styles_of(methods: Sequence[str]) -> dict[str, Style]:
         else:
             place = sum(other not in _LOOKS for other in styles)
             colour = _OTHERS[place % len(_OTHERS)]
-            dashes, width = (0, (2.5, 1.0)), 1.6
+            dashes = (0, _OTHER_DASHES[place // len(_OTHERS) % len(_OTHER_DASHES)])
+            width = 1.6
         styles[method] = Style(label_of(method), colour, dashes, width)
     return styles
 
