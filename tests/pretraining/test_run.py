@@ -157,3 +157,16 @@ def test_the_exported_weights_are_the_averaged_ones(uninterrupted, tmp_path):
 @pytest.mark.parametrize("step", [0, 3, 9, 15, 19])
 def test_the_learning_rate_is_positive_and_bounded(step):
     assert 0 < learning_rate(TINY, step) <= TINY.learning_rate
+
+
+def test_gradients_that_are_not_finite_are_skipped_and_told(tmp_path, caplog):
+    run = PretrainingRun(tmp_path, SyntheticTasks(3), replace(TINY, rollout_after=()), seed=5)
+    run.fit(minutes=0, progress=False)
+    before = {name: value.clone() for name, value in run.model.named_parameters()}
+    for parameter in run.model.parameters():
+        parameter.register_hook(lambda gradient: gradient * float("nan"))
+    with pytest.raises(RunError, match="not finite"):
+        run.fit(progress=False)
+    assert "the step is skipped" in caplog.text
+    for name, value in run.model.named_parameters():
+        assert torch.equal(value, before[name]), name

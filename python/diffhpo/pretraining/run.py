@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import math
 import os
 import time
@@ -29,6 +30,11 @@ from diffhpo.pretraining.preset import Preset
 from diffhpo.pretraining.rollout import collect_rollouts
 from diffhpo.pretraining.source import TaskSource
 from diffhpo.pretraining.stream import EpisodeStream
+
+_log = logging.getLogger("diffhpo")
+
+#: Steps in a row whose gradient may be infinite or nan before a run gives up.
+_MOST_SKIPPED = 10
 
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.csv"
@@ -91,6 +97,7 @@ class PretrainingRun:
             torch.manual_seed(derived_seed(seed) % 2**63)
             self.model = UniversalModel(**preset.model)
         self.step = 0
+        self._skipped = 0
         training: dict[str, Tensor] = {}
         if self.path.exists():
             found = load_universal(self.path)
@@ -212,6 +219,15 @@ class PretrainingRun:
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         if bool(torch.isfinite(norm)):
             self.optimizer.step()
+            self._skipped = 0
+        else:
+            self._skipped += 1
+            _log.warning("step %d: the gradient is not finite; the step is skipped", self.step)
+            if self._skipped == _MOST_SKIPPED:
+                raise RunError(
+                    f"{_MOST_SKIPPED} steps up to step {self.step} had gradients that are not finite; "
+                    f"{self.path} holds the last good state: lower the preset's learning rate"
+                )
         with torch.no_grad():
             # Early averages would remember the random start for a thousand steps.
             keep = min(self.preset.ema, (1 + self.step) / (10 + self.step))
