@@ -87,10 +87,11 @@ def test_a_fresh_process_suggests_the_same():
     script = (
         "import json, sys, numpy as np\n"
         "from diffhpo.baselines import BASELINES\n"
-        "x, y = (np.array(a) for a in json.load(sys.stdin))\n"
+        "x, y, names = json.load(sys.stdin)\n"
+        "x, y = np.array(x), np.array(y)\n"
         "np.random.seed(11)\n"
         "print(json.dumps({n: BASELINES[n](seed=4).observe_and_suggest(x, y).tolist()\n"
-        "                  for n in reversed(sorted(BASELINES))}))\n"
+        "                  for n in names}))\n"
     )
     environment = os.environ | {
         "PYTHONPATH": str(Path(diffhpo.__file__).parents[1]),
@@ -98,7 +99,7 @@ def test_a_fresh_process_suggests_the_same():
     }
     result = subprocess.run(
         [sys.executable, "-c", script],
-        input=json.dumps([x.tolist(), y.tolist()]),
+        input=json.dumps([x.tolist(), y.tolist(), sorted(NAMES, reverse=True)]),
         capture_output=True,
         text=True,
         check=True,
