@@ -22,9 +22,7 @@ from tqdm import tqdm
 from diffhpo.baselines import BASELINES
 from diffhpo.hpob import Benchmark, DiffusionHPO, Task, evaluate_continuous, suite
 from diffhpo.recipe import ELITE
-
-#: Spaces of HPO-B that settings may be chosen on; the others are for reports.
-CHOICE_SPACES = ("5527", "5636", "5859", "5860", "5889", "6766")
+from diffhpo.suites.splits import HPOB_REDUCED
 
 VARIANTS = {
     "elite": ELITE,
@@ -45,7 +43,7 @@ def validation_tasks(hpob: Path | None) -> list[Task]:
             benchmark.task(space, task) for space in benchmark.spaces() for task in benchmark.tasks(space)
         ]
     benchmark = Benchmark(hpob)
-    spaces = [space for space in CHOICE_SPACES if space in benchmark.spaces()]
+    spaces = [space for space in HPOB_REDUCED["choice"] if space in benchmark.spaces()]
     return [benchmark.task(space, task) for space in spaces for task in benchmark.tasks(space)[:2]]
 
 

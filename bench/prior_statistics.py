@@ -21,13 +21,12 @@ from numpy.typing import NDArray
 from diffhpo.hpob import suite
 from diffhpo.hpob.data import Benchmark
 from diffhpo.prior import FAMILIES, PriorSampler
+from diffhpo.suites.splits import HPOB_REDUCED
 
 Array = NDArray[np.float64]
 
 POINTS = 512
 NAMES = ("dimensions", "first order", "roughness", "near best", "skewness")
-#: Spaces of HPO-B that serve choices; the others are for reports alone.
-CHOICE_SPACES = ("5527", "5636", "5859", "5860", "5889", "6766")
 #: Columns of the 48 XGBoost data sets that are searched in log scale.
 LOG_COLUMNS_RATIO = 50.0
 
@@ -141,7 +140,7 @@ def main() -> None:
     print(row("real: embedded suite", of_benchmark(suite.benchmark("train"), [suite.SPACE])))
     if given.data:
         reduced = Benchmark(given.data / "hpob-reduced")
-        for space in CHOICE_SPACES:
+        for space in HPOB_REDUCED["choice"]:
             print(row(f"real: HPO-B {space}", of_benchmark(reduced, [space])), flush=True)
         training = [i for i in range(48) if i % 8 not in (5, 7)]
         tables = given.data / "hpobench-xgb" / "hpobenchXGB.npz"

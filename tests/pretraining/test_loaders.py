@@ -13,7 +13,8 @@ from diffhpo.pretraining.own_runs import load_own_runs
 from diffhpo.pretraining.real_task import RealTask
 from diffhpo.pretraining.real_tasks import load_real_tasks
 from diffhpo.pretraining.split import xgboost_part
-from diffhpo.pretraining.xgboost_tables import COLUMNS, load_xgboost_tables, to_unit
+from diffhpo.pretraining.xgboost_tables import load_xgboost_tables
+from diffhpo.suites.x48 import HIGH, LOGARITHMIC, LOW, unit_cube
 
 
 def xgboost_archive(path, sign):
@@ -24,7 +25,7 @@ def xgboost_archive(path, sign):
         raw = np.stack(
             [
                 np.exp(rng.uniform(np.log(low), np.log(high), 50)) if log else rng.uniform(low, high, 50)
-                for _, low, high, log in COLUMNS
+                for low, high, log in zip(LOW, HIGH, LOGARITHMIC, strict=True)
             ],
             axis=1,
         )
@@ -54,10 +55,10 @@ def test_accuracies_in_the_place_of_error_rates_are_noticed(tmp_path):
 
 
 def test_raw_units_are_scaled_to_the_unit_cube():
-    ends = np.array([[c[1] for c in COLUMNS], [c[2] for c in COLUMNS]])
+    ends = np.array([LOW, HIGH])
     middle = np.array([[0.525, 0.525, 10**-2.5, np.sqrt(0.5), np.sqrt(2e-5), np.sqrt(2e-5)]])
     np.testing.assert_allclose(
-        to_unit(np.concatenate([ends, middle])), [[0] * 6, [1] * 6, [0.5] * 6], atol=1e-6
+        unit_cube(np.concatenate([ends, middle])), [[0] * 6, [1] * 6, [0.5] * 6], atol=1e-6
     )
 
 

@@ -5,21 +5,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from diffhpo.atomic_write import write_atomically
 from diffhpo.errors import CheckpointError
 from diffhpo.model.network import Network
 from diffhpo.model.predictor import Predictor
 from diffhpo.model.schedule import NoiseSchedule
+from diffhpo.model.tensor_file import fill, named, read_tensors, write_tensors
 from diffhpo.model.transformer import Transformer
 
 #: Version of the file's layout; a reader refuses files of a later one.
@@ -66,11 +61,7 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Non
     }
     if checkpoint.predictor is not None:
         metadata["predictor"] = json.dumps(checkpoint.predictor.config)
-    data = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, metadata)
-    try:
-        write_atomically(Path(path), data)
-    except OSError as error:
-        raise CheckpointError(f"{path} could not be written: {error}; nothing was changed") from error
+    write_tensors(path, tensors, metadata)
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -80,22 +71,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         CheckpointError: if the file is missing, truncated, corrupt, not diffhpo's, of a later schema, or its
             tensors are not finite or do not fit the shapes that it states. Nothing is loaded then.
     """
+    tensors, metadata = read_tensors(path, kind="diffhpo", schema=SCHEMA, described="a diffhpo checkpoint")
     try:
-        with safe_open(os.fspath(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist") from None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
-    if metadata.get("format") != "diffhpo":
-        raise CheckpointError(f"{path} is a safetensors file, but not a diffhpo checkpoint")
-    try:
-        schema = int(metadata["schema"])
-        if schema > SCHEMA:
-            raise CheckpointError(
-                f"{path} has schema {schema}; this version reads up to {SCHEMA}: install a newer diffhpo"
-            )
         network = Network(**json.loads(metadata["network"]))
         transformer = Transformer(**json.loads(metadata["transformer"]))
         predictor = Predictor(**json.loads(metadata["predictor"])) if "predictor" in metadata else None
@@ -103,21 +80,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         schedule = NoiseSchedule(tensors.pop("schedule.betas"))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} has damaged metadata: {error!r}") from error
-    for name, value in tensors.items():
-        if not bool(torch.isfinite(value).all()):
-            raise CheckpointError(f"{path}: tensor {name} holds values that are not finite")
-    _fill(network, "network.", tensors, path)
-    _fill(transformer, "transformer.", tensors, path)
+    fill(network, named("network.", tensors), path)
+    fill(transformer, named("transformer.", tensors), path)
     if predictor is not None:
-        _fill(predictor, "predictor.", tensors, path)
-    prefix = "optimizer."
-    optimizer = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
-    return Checkpoint(network, transformer, schedule, step, optimizer, extra, predictor)
-
-
-def _fill(part: nn.Module, prefix: str, tensors: Mapping[str, Tensor], path: object) -> None:
-    state = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
-    try:
-        part.load_state_dict(state)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} does not fit the shapes that it states: {error}") from error
+        fill(predictor, named("predictor.", tensors), path)
+    return Checkpoint(network, transformer, schedule, step, named("optimizer.", tensors), extra, predictor)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from diffhpo.model.network import NO_FLAG
 from diffhpo.model.universal.dimensions import MAX_DIM, Dimensions
-from diffhpo.model.universal.network import NO_FLAG
 from diffhpo.model.universal.transformer import UniversalContext
 from diffhpo.pretraining.rollout import INITIAL, Rollouts
-from diffhpo.prior.task_batch import TaskBatch
+from diffhpo.prior.task_batch import TaskBatch, points_at
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def draw_episode(
     keys = 4 * rank + _gumbel(batch, points, generator)
     drawn = keys.topk(targets - targets // 2, dim=1).indices
     best = tasks.best_x.unsqueeze(1).expand(-1, targets // 2, -1)
-    target = torch.cat([_rows(tasks.x, drawn), best], dim=1)
+    target = torch.cat([points_at(tasks.x, drawn), best], dim=1)
     target_value = torch.cat([torch.gather(value, 1, drawn), best_value.expand(-1, targets // 2)], dim=1)
     context_y = torch.gather(y, 1, inside)
     # Of nothing seen everything is an improvement; its size is then counted from the broad points' mean.
@@ -130,13 +130,13 @@ def draw_episode(
     names = torch.rand(batch, MAX_DIM, generator=generator).argsort(1)[:, :width]
     return Episode(
         UniversalContext(
-            _rows(tasks.x, inside),
+            points_at(tasks.x, inside),
             context_y,
             torch.ones(batch, n, dtype=torch.bool),
             Dimensions(kinds, tasks.roles),
         ),
         names,
-        _rows(tasks.x, wanted),
+        points_at(tasks.x, wanted),
         torch.gather(y, 1, wanted),
         target,
         improvement,
@@ -160,7 +160,7 @@ def _draw_queries(
     keys = _gumbel(batch, count, generator)
     local = round(0.3 * queries) if inside.shape[1] else 0
     if local:
-        distance = torch.cdist(_rows(tasks.x, outside), _rows(tasks.x, inside)).amin(2)
+        distance = torch.cdist(points_at(tasks.x, outside), points_at(tasks.x, inside)).amin(2)
         near = distance.masked_fill(broad, torch.inf).argsort(1).argsort(1) < 4 * local
         near &= ~broad
         # Four times as many near ones as are wanted, of which chance takes some.
@@ -177,8 +177,3 @@ def _gumbel(batch: int, points: int, generator: torch.Generator) -> Tensor:
     """Adding it to log weights and taking the largest draws without replacement (Kool et al. 2019)."""
     uniform = torch.rand(batch, points, generator=generator).clamp(1e-12, 1 - 1e-7)
     return -(-uniform.log()).log()
-
-
-def _rows(x: Tensor, index: Tensor) -> Tensor:
-    """x (B, P, D), index (B, n) -> (B, n, D)."""
-    return x.gather(1, index.unsqueeze(-1).expand(-1, -1, x.shape[-1]))

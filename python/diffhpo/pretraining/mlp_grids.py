@@ -18,8 +18,9 @@ from diffhpo.parameter_roles import roles_of
 from diffhpo.pretraining.real_task import RealTask
 from diffhpo.pretraining.split import grid_train_datasets, refuse_held_out
 from diffhpo.prior.task_batch import STEPPED
+from diffhpo.suites.column_names import OTHER_COLUMNS
 
-COLUMNS = ("alpha", "batch_size", "depth", "learning_rate_init", "width")
+COLUMNS = OTHER_COLUMNS["grid-mlp"]
 ROWS = 4000
 #: Of each data set: the mean over the seeds, and so many single seeds, which are noisier.
 SINGLE_SEEDS = 2

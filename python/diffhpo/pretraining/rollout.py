@@ -20,7 +20,7 @@ from diffhpo.model.universal.model import UniversalModel
 from diffhpo.model.universal.transformer import UniversalContext
 from diffhpo.policy import derived_seed
 from diffhpo.pretraining.source import TaskSource
-from diffhpo.prior.task_batch import TaskBatch
+from diffhpo.prior.task_batch import TaskBatch, points_at
 
 #: Initial trials of a rollout, all broad points.
 INITIAL = 5
@@ -74,17 +74,17 @@ def roll_out(model: UniversalModel, tasks: TaskBatch, generator: torch.Generator
         keys = torch.rand(tasks.y.shape, generator=generator).masked_fill(~tasks.broad | seen, -1.0)
         broad = keys.topk(_BROAD, dim=1).indices
         best = order.gather(1, y.topk(3, dim=1).indices)
-        distance = torch.cdist(tasks.x, _rows(tasks.x, best)).amin(2)
+        distance = torch.cdist(tasks.x, points_at(tasks.x, best)).amin(2)
         # Chance among the nearest, or the same few would stand at every trial.
         distance = distance * (0.5 + torch.rand(distance.shape, generator=generator))
         near = distance.masked_fill(seen | tasks.broad, torch.inf).topk(_NEAR, dim=1, largest=False).indices
         candidates = torch.cat([broad, near], dim=1)
         context = UniversalContext(
-            _rows(tasks.x, order), y, torch.ones(batch, n, dtype=torch.bool), dimensions
+            points_at(tasks.x, order), y, torch.ones(batch, n, dtype=torch.bool), dimensions
         )
         embedding = model.transformer(context)
         conditioned = model.predictor.condition(embedding)
-        predicted = model.predictor(conditioned, _rows(tasks.x, candidates), noisy=False)
+        predicted = model.predictor(conditioned, points_at(tasks.x, candidates), noisy=False)
         score = predicted.log_expected_improvement(embedding.best.unsqueeze(1))
         score = score.masked_fill(seen.gather(1, candidates), -torch.inf)
         wanted = candidates.gather(1, score.topk(ASKED, dim=1).indices)
@@ -157,7 +157,3 @@ def load_rollouts(directory: str | os.PathLike[str], number: int) -> Rollouts:
             )
     except (OSError, KeyError, ValueError) as fault:
         raise DataError(f"{path} is not a file of rollouts: {fault}; collect them again") from fault
-
-
-def _rows(x: Tensor, index: Tensor) -> Tensor:
-    return x.gather(1, index.unsqueeze(-1).expand(-1, -1, x.shape[-1]))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from diffhpo.errors import DataError
+from diffhpo.suites.splits import X48, grid_datasets
 
 #: Classification tables (OpenML's names, or scikit-learn's) that no test or validation task uses.
 TRAIN_TABLES = (
@@ -57,7 +58,6 @@ HELD_OUT_TABLES = (
 )
 #: Path component that marks the HPO-B subset which serves choosing and reporting only.
 NEVER_TRAINING = "hpob-reduced"
-_XGB_PARTS = {"train": (0, 1, 3, 4, 6), "validation": (2,), "test": (5, 7)}
 
 
 def _plain(name: str) -> str:
@@ -97,7 +97,7 @@ def xgboost_part(index: int) -> str:
         >>> [xgboost_part(i) for i in (0, 2, 5, 8)]
         ['train', 'validation', 'test', 'train']
     """
-    return next(part for part, residues in _XGB_PARTS.items() if index % 8 in residues)
+    return next(part for part, residues in X48.items() if index % 8 in residues)
 
 
 def grid_train_datasets(names: list[str]) -> list[str]:
@@ -110,7 +110,7 @@ def grid_train_datasets(names: list[str]) -> list[str]:
         >>> grid_train_datasets(["vehicle", "car", "phoneme", "australian", "kc1"])
         ['australian']
     """
-    return [name for name in sorted(names)[::2] if not is_held_out(name)]
+    return [name for name in grid_datasets(names, "train") if not is_held_out(name)]
 
 
 def refuse_held_out(path: str | Path) -> Path:

@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 from diffhpo.model.universal.dimensions import CATEGORICAL, CONTINUOUS, PADDING, STEPPED
 
-__all__ = ["CATEGORICAL", "CONTINUOUS", "PADDING", "STEPPED", "TaskBatch", "joined"]
+__all__ = ["CATEGORICAL", "CONTINUOUS", "PADDING", "STEPPED", "TaskBatch", "joined", "points_at"]
 
 
 @dataclass(frozen=True)
@@ -86,3 +86,8 @@ def joined(groups: Sequence[TaskBatch]) -> TaskBatch:
         best_value=torch.cat([g.best_value for g in groups]),
         origins=tuple(name for g in groups for name in g.origins),
     )
+
+
+def points_at(x: Tensor, index: Tensor) -> Tensor:
+    """x (B, N, D) and places (B, n) -> (B, n, D)."""
+    return x.gather(1, index.unsqueeze(-1).expand(-1, -1, x.shape[-1]))

@@ -7,6 +7,8 @@ them are given them here, those that cannot are not.
 
 from __future__ import annotations
 
+from diffhpo.suites.x48 import HYPERPARAMETERS
+
 _SVM = "cost gamma gamma.na degree degree.na kernel.ohe._INVALID kernel.ohe._linear kernel.ohe._polynomial"
 _RPART = "minsplit minsplit.na minbucket cp maxdepth maxdepth.na"
 _GLMNET = "alpha lambda"
@@ -51,8 +53,8 @@ HPOB_COLUMNS: dict[str, tuple[str, ...]] = {
     }.items()
 }
 
-#: The other suites' search spaces. X48's file has no names; these follow from the ranges of its columns.
-_OTHERS: dict[str, tuple[str, ...]] = {
+#: The other suites' search spaces.
+OTHER_COLUMNS: dict[str, tuple[str, ...]] = {
     "grid-mlp": ("alpha", "batch_size", "depth", "learning_rate_init", "width"),
     "grid-fcnet": (
         "activation_fn_1",
@@ -65,7 +67,7 @@ _OTHERS: dict[str, tuple[str, ...]] = {
         "n_units_1",
         "n_units_2",
     ),
-    "x48": ("colsample_bylevel", "colsample_bytree", "eta", "min_child_weight", "reg_alpha", "reg_lambda"),
+    "x48": HYPERPARAMETERS,
 }
 
 
@@ -90,5 +92,5 @@ def column_names(space: str, dim: int) -> tuple[str, ...] | None:
         plain = sorted(name for name in columns if not name.endswith(".na") and ".ohe." not in name)
         known = [columns, tuple(plain)]
     else:
-        known = [_OTHERS.get(space, ())]
+        known = [OTHER_COLUMNS.get(space, ())]
     return next((names for names in known if len(names) == dim), None)

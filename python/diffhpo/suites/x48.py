@@ -34,6 +34,16 @@ from diffhpo.suites.suite import TaskSuite
 Array = NDArray[np.float64]
 
 SPACE = "x48"
+#: The file does not name its columns; their ranges are those of the first XGBoost space of HPOBench, in
+#: alphabetical order.
+HYPERPARAMETERS = (
+    "colsample_bylevel",
+    "colsample_bytree",
+    "eta",
+    "min_child_weight",
+    "reg_alpha",
+    "reg_lambda",
+)
 LOW = np.array([0.05, 0.05, 1e-5, 0.05, 1e-5, 1e-5])
 HIGH = np.array([1.0, 1.0, 1.0, 10.0, 2.0, 2.0])
 LOGARITHMIC = np.array([False, False, True, True, True, True])

@@ -6,16 +6,12 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from diffhpo.atomic_write import write_atomically
 from diffhpo.errors import CheckpointError
+from diffhpo.model.tensor_file import fill, named, read_tensors, write_tensors
 from diffhpo.model.universal.model import UniversalModel
 
 #: Version of the file's layout; a reader refuses files of a later one.
@@ -59,11 +55,7 @@ def save_universal(
         "step": str(checkpoint.step),
         "facts": json.dumps(checkpoint.facts),
     }
-    data = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, metadata)
-    try:
-        write_atomically(Path(path), data)
-    except OSError as error:
-        raise CheckpointError(f"{path} could not be written: {error}; nothing was changed") from error
+    write_tensors(path, tensors, metadata)
 
 
 def load_universal(path: str | os.PathLike[str]) -> UniversalCheckpoint:
@@ -73,33 +65,14 @@ def load_universal(path: str | os.PathLike[str]) -> UniversalCheckpoint:
         CheckpointError: if the file is missing, truncated, corrupt, not of a universal model, of a later
             schema, or its tensors are not finite or do not fit the shapes that it states.
     """
+    tensors, metadata = read_tensors(
+        path, kind=_FORMAT, schema=SCHEMA, described="one of diffhpo's universal model"
+    )
     try:
-        with safe_open(os.fspath(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist") from None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
-    if metadata.get("format") != _FORMAT:
-        raise CheckpointError(f"{path} is a safetensors file, but not one of diffhpo's universal model")
-    try:
-        schema = int(metadata["schema"])
-        if schema > SCHEMA:
-            raise CheckpointError(
-                f"{path} has schema {schema}; this version reads up to {SCHEMA}: install a newer diffhpo"
-            )
         model = UniversalModel(**json.loads(metadata["model"]))
         step, facts = int(metadata["step"]), json.loads(metadata["facts"])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} has damaged metadata: {error!r}") from error
-    for name, value in tensors.items():
-        if not bool(torch.isfinite(value).all()):
-            raise CheckpointError(f"{path}: tensor {name} holds values that are not finite")
-    state = {name[6:]: value.float() for name, value in tensors.items() if name.startswith("model.")}
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} does not fit the shapes that it states: {error}") from error
-    training = {name[9:]: value for name, value in tensors.items() if name.startswith("training.")}
-    return UniversalCheckpoint(model, step, training, facts)
+    state = {name: value.float() for name, value in named("model.", tensors).items()}
+    fill(model, state, path)
+    return UniversalCheckpoint(model, step, named("training.", tensors), facts)

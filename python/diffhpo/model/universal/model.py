@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from diffhpo.errors import InputError
 from diffhpo.model.universal.network import UniversalNetwork
@@ -49,14 +48,7 @@ class UniversalModel(nn.Module):
         self.transformer = UniversalTransformer(width=width, layers=layers, heads=heads)
         self.predictor = UniversalPredictor(width=width, layers=predictor_layers, heads=heads)
         self.network = UniversalNetwork(width=width, blocks=blocks)
-        #: The diffusion's variance schedule is the Denoiser's default, 1000 linear steps.
 
     def parameter_count(self) -> int:
         """How many numbers training moves."""
         return sum(parameter.numel() for parameter in self.parameters())
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        anchor: Tensor = self.transformer.anchor
-        return anchor.device

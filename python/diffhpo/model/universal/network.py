@@ -8,8 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from diffhpo.model.network import NO_FLAG, Network, ResidualBlock, sinusoidal_features
-from diffhpo.model.universal.dimensions import MAX_DIM
+from diffhpo.model.network import Network, ResidualBlock, sinusoidal_features
 from diffhpo.model.universal.transformer import UniversalEmbedding
 
 #: Numbers that describe a wanted improvement: its size, whether it is given, and whether all is wanted.
@@ -126,6 +125,3 @@ class UniversalNetwork(nn.Module):
         network.input.bias.copy_(self.input_bias(embedding.pooled)[0])
         network.output.weight.copy_(self.output(codes) / math.sqrt(self.width))
         network.output.bias.copy_(self.output_bias(codes)[:, 0])
-
-
-__all__ = ["MAX_DIM", "NO_FLAG", "UniversalNetwork", "wish"]
