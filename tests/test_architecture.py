@@ -11,7 +11,7 @@ ROOT = Path(diffhpo.__file__).parent
 #: A module may import what stands on a lower or equal level.
 LEVELS = [
     ["errors", "atomic_write", "lazy_import", "end_with_parent", "_C"],
-    ["space", "trial_table", "kernels", "history", "parameter_roles", "one_thread"],
+    ["space", "trial", "trial_table", "kernels", "history", "parameter_roles", "one_thread", "local_moves"],
     ["model", "prior"],
     ["pretrained"],
     ["gaussian_process"],
@@ -19,7 +19,8 @@ LEVELS = [
     ["policy", "recipe"],
     ["ranker"],
     ["history_policy", "pretrained_policy"],
-    ["optimizer"],
+    ["blockwise_policy"],
+    ["optimizer", "optimizer_file", "evaluation"],
     ["baselines", "hpob", "integrations"],
     ["suites"],
     ["study", "pretraining"],

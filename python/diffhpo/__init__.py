@@ -10,22 +10,27 @@ from diffhpo.lazy_import import lazy_exports
 if TYPE_CHECKING:
     from diffhpo.history import History
     from diffhpo.history_policy import HistoryPolicy
-    from diffhpo.optimizer import Optimizer, Suggestion
+    from diffhpo.optimizer import Optimizer
     from diffhpo.policy import Policy
-    from diffhpo.space import Categorical, Float, Int, Space
+    from diffhpo.space import Categorical, Condition, Constant, Float, Int, Ordinal, Space
+    from diffhpo.trial import Suggestion, Trial
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Categorical",
+    "Condition",
+    "Constant",
     "Float",
     "History",
     "HistoryPolicy",
     "Int",
     "Optimizer",
+    "Ordinal",
     "Policy",
     "Space",
     "Suggestion",
+    "Trial",
     "__version__",
 ]
 
@@ -34,13 +39,17 @@ __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "Categorical": "space",
+        "Condition": "space",
+        "Constant": "space",
         "Float": "space",
         "History": "history",
         "HistoryPolicy": "history_policy",
         "Int": "space",
         "Optimizer": "optimizer",
+        "Ordinal": "space",
         "Policy": "policy",
         "Space": "space",
-        "Suggestion": "optimizer",
+        "Suggestion": "trial",
+        "Trial": "trial",
     },
 )

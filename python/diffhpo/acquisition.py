@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diffhpo.errors import InputError
 from diffhpo.history import Array
+from diffhpo.local_moves import moved_coordinates
 
 if TYPE_CHECKING:
     from botorch.acquisition.analytic import AnalyticAcquisitionFunction
@@ -206,8 +207,7 @@ def raw_candidates(x: Array, y: Array, seed: int, count: int) -> Array:
     best = x[np.argsort(-y, kind="stable")[:10]]
     centres = best[rng.integers(len(best), size=count - half)]
     deviation = np.exp(rng.uniform(np.log(0.001), np.log(0.3), size=(count - half, 1)))
-    moved = rng.random(centres.shape) < 0.5
-    moved[np.arange(len(moved)), rng.integers(dim, size=len(moved))] = True
+    moved = moved_coordinates(centres.shape, rng)
     local = np.clip(centres + moved * deviation * rng.normal(size=centres.shape), 0, 1)
     return np.concatenate([uniform, local])
 

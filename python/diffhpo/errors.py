@@ -46,5 +46,9 @@ class ExhaustedWarning(DiffHPOWarning):
     """A finite space has fewer new configurations than were asked for."""
 
 
+class DimensionWarning(DiffHPOWarning):
+    """A space has more columns than the pretrained model takes; the message says how it is searched."""
+
+
 class ExecutorWarning(DiffHPOWarning):
     """`executor="auto"` had to leave the native kernels; the message says why and what that costs."""

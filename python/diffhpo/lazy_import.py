@@ -24,7 +24,7 @@ def lazy_exports(
     Example:
         >>> get, names = lazy_exports("diffhpo", {"Space": "space"})
         >>> get("Space").__module__, "Space" in names()
-        ('diffhpo.space', True)
+        ('diffhpo.space.space', True)
     """
 
     def get(name: str) -> Any:

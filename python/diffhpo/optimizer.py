@@ -3,37 +3,31 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from diffhpo.errors import ExhaustedWarning, InputError, InputWarning
+from diffhpo.blockwise_policy import BlockwisePolicy
+from diffhpo.errors import CheckpointError, DimensionWarning, ExhaustedWarning, InputError, InputWarning
 from diffhpo.history import Array, History
-from diffhpo.history_policy import HistoryPolicy
 from diffhpo.model.universal.dimensions import MAX_DIM
 from diffhpo.policy import Policy, check_seed, initial_design, new_rows
 from diffhpo.pretrained_policy import PretrainedPolicy
 from diffhpo.space import Space
+from diffhpo.trial import Suggestion, Trial, checked_value
 
 #: Finite spaces up to this size are listed when samples give no new configuration.
 LISTABLE = 4096
 
 
-@dataclass(frozen=True)
-class Suggestion:
-    """One configuration to evaluate."""
-
-    id: int
-    """Counts from 0 in the order of asking."""
-    parameters: dict[str, Any]
-    """name -> value, in the space's own units."""
-
-
 @dataclass
-class _Trial:
+class _Known:
+    """A trial in the unit cube."""
+
     unit: Array
     value: float | None = None
     failed: bool = False
@@ -47,15 +41,16 @@ class Optimizer:
     """Ask / tell around a policy.
 
     Asked and not yet told configurations are pending: they are not proposed again, and the policy knows of
-    them. The state changes in `tell`, and in `ask` only by what it returned; a call that raises changes
-    nothing.
+    them. The state changes in `tell` and `enqueue`, and in `ask` only by what it returned; a call that raises
+    changes nothing. What is asked next is a function of the seed and the trials alone.
 
     Args:
         space: what to search.
         seed: the same seed and the same calls give the same suggestions.
         direction: `"maximize"` or `"minimize"`.
-        policy: what proposes; by default `PretrainedPolicy`, told the names and kinds of the parameters, and
-            `HistoryPolicy` for spaces of more than 32 dimensions, which the pretrained model does not take.
+        policy: what proposes; by default `PretrainedPolicy`, told the names and kinds of the parameters. A
+            space of more than 32 columns is searched block by block (`BlockwisePolicy`), with a
+            DimensionWarning.
         initial: how many of the first configurations come from a scrambled Sobol sequence.
 
     Raises:
@@ -90,7 +85,11 @@ class Optimizer:
         self.direction = direction
         self.initial = initial
         self.policy: Policy = policy if policy is not None else _default_policy(space, self.seed)
-        self._trials: list[_Trial] = []
+        self._own_policy = policy is not None
+        self._trials: list[_Known] = []
+        #: Ids of trials whose evaluation `run` began and did not end; the next `run` begins with them.
+        self.unfinished: list[int] = []
+        self._queue: list[Array] = []
 
     @property
     def history(self) -> History:
@@ -105,6 +104,11 @@ class Optimizer:
         )
 
     @property
+    def trials(self) -> list[Trial]:
+        """All trials in the order of asking or telling, in the space's own units; their place is their id."""
+        return [Trial(self.space.decode(t.unit), t.value, t.failed) for t in self._trials]
+
+    @property
     def best(self) -> tuple[dict[str, Any], float] | None:
         """The best configuration told so far and its value; None before the first value."""
         told = [trial for trial in self._trials if trial.value is not None]
@@ -117,7 +121,8 @@ class Optimizer:
     def ask(self, n: int = 1) -> list[Suggestion]:
         """The next `n` configurations to evaluate, distinct from each other and from all before.
 
-        A finite space that has fewer left gives what it has, with an ExhaustedWarning.
+        Configurations of `enqueue` come first. A finite space that has fewer left gives what it has, with an
+        ExhaustedWarning.
 
         Raises:
             InputError: if `n` is not a whole number of 0 or more.
@@ -127,7 +132,8 @@ class Optimizer:
         if n == 0:
             return []
         history = self.history
-        units = self._design(history, int(n))
+        units = self._stack(self._queue[:n])
+        units = np.concatenate([units, self._design(history, units, int(n))])
         if len(units) < n:
             units = self._extend(history, units, int(n))
         if len(units) < n:
@@ -137,33 +143,58 @@ class Optimizer:
                 stacklevel=2,
             )
         first = len(self._trials)
-        self._trials.extend(_Trial(unit) for unit in units)
+        self._queue = self._queue[n:]
+        self._trials.extend(_Known(unit) for unit in units)
         return [Suggestion(first + k, self.space.decode(unit)) for k, unit in enumerate(units)]
 
+    def enqueue(self, configurations: Sequence[Mapping[str, Any]]) -> None:
+        """Have these configurations asked for next, such as good ones that a user knows of.
+
+        One that is a trial already, or waits already, is passed over.
+
+        Raises:
+            SpaceError: if one is not of the space; none is taken then.
+        """
+        units = [self.space.encode(configuration) for configuration in configurations]
+        known = self._stack([*(trial.unit for trial in self._trials), *self._queue])
+        self._queue += list(new_rows(self._stack(units), known))
+
     def tell(
-        self, trial: Suggestion | int | Mapping[str, Any], value: float | None = None, *, failed: bool = False
+        self,
+        trial: Suggestion | int | Mapping[str, Any] | Sequence[Trial],
+        value: float | None = None,
+        *,
+        failed: bool = False,
     ) -> None:
         """Report the value of a configuration, or that its evaluation failed.
 
         Args:
-            trial: a Suggestion, its id, or any configuration of the space, for values from elsewhere.
+            trial: a Suggestion, its id, or any configuration of the space, for values from elsewhere; or a
+                list of Trials, such as those of an earlier study, of which all or none are taken.
             value: the objective; infinite values are clipped when the history is read.
             failed: true if there is no value.
 
         Raises:
             InputError: on an unknown id, a value that is nan or not a number, both or neither of value and
                 failed, or a second value for one id that differs from the first.
-            SpaceError: if the configuration is not of the space.
+            SpaceError: if a configuration is not of the space.
         """
+        if isinstance(trial, (list, tuple)):
+            if value is not None or failed:
+                raise InputError("a list of Trials has its values itself; leave value and failed out")
+            self._trials += [self._from_elsewhere(one) for one in trial]
+            return
         if failed == (value is not None):
             raise InputError(f"value is {value!r} and failed is {failed}; give a value, or failed=True")
-        number = None if value is None else _checked_value(value)
+        number = None if value is None else checked_value(value)
         if isinstance(trial, Mapping):
-            self._trials.append(_Trial(self.space.encode(trial), number, failed))
+            self._trials.append(_Known(self.space.encode(trial), number, failed))
             return
         index = trial.id if isinstance(trial, Suggestion) else trial
         if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
-            raise InputError(f"trial is {index!r}; a Suggestion, its id or a configuration is needed")
+            raise InputError(
+                f"trial is {index!r}; a Suggestion, its id, a configuration or a list of Trials is needed"
+            )
         if not 0 <= index < len(self._trials):
             raise InputError(f"trial {index} is unknown; ids 0 to {len(self._trials) - 1} were asked for")
         known = self._trials[int(index)]
@@ -175,14 +206,209 @@ class Optimizer:
             raise InputError(f"trial {index} was told before, as {state}; a trial has one value")
         known.value, known.failed = number, failed
 
-    def _stack(self, units: list[Array]) -> Array:
-        return np.stack(units) if units else np.empty((0, self.space.dim))
+    def run(
+        self,
+        objective: Callable[[dict[str, Any]], float],
+        n_trials: int,
+        *,
+        workers: int = 1,
+        catch: tuple[type[Exception], ...] = (),
+        path: str | os.PathLike[str] | None = None,
+        progress: bool = True,
+    ) -> None:
+        """Ask, evaluate and tell until `n_trials` more configurations have a value or failed.
 
-    def _design(self, history: History, n: int) -> Array:
+        Ctrl-C, or an exception of the objective, ends the run; what was told is kept, and the next `run`
+        begins with what was being evaluated.
+
+        Args:
+            objective: parameters -> a number; nan marks a failure.
+            n_trials: how many evaluations, at least 1.
+            workers: threads that evaluate at once. With 1 the run is a function of the seed; with more, the
+                order in which evaluations end has its part.
+            catch: exceptions of the objective that mark a failed trial; others are raised.
+            path: a file that is saved after every value, see `save`.
+            progress: show a bar on stderr.
+
+        Raises:
+            InputError: on a bad number, or an objective that returns anything but a number.
+            CheckpointError: if `path` cannot be written.
+
+        Example:
+            >>> from diffhpo.space import Float, Space
+            >>> optimizer = Optimizer(Space({"x": Float(-1.0, 1.0)}), direction="minimize")
+            >>> optimizer.run(lambda p: (p["x"] - 0.3) ** 2, 8, progress=False)
+            >>> optimizer.best[1] < 0.01
+            True
+        """
+        from diffhpo.evaluation import evaluate
+
+        evaluate(self, objective, n_trials, workers=workers, catch=catch, path=path, progress=progress)
+
+    @classmethod
+    def minimize(
+        cls,
+        objective: Callable[[dict[str, Any]], float],
+        space: Space,
+        n_trials: int = 50,
+        *,
+        seed: int = 0,
+        workers: int = 1,
+        catch: tuple[type[Exception], ...] = (),
+        path: str | os.PathLike[str] | None = None,
+        progress: bool = True,
+    ) -> Optimizer:
+        """Minimise a function in one call; the optimizer that is returned has `best` and `trials`.
+
+        Args:
+            objective: parameters -> a number; nan marks a failure.
+            space: what to search.
+            n_trials: evaluations in all, those of a continued file included.
+            seed: see `Optimizer`.
+            workers: see `run`.
+            catch: see `run`.
+            path: a file that is saved after every value; one that exists is continued.
+            progress: show a bar on stderr.
+
+        Raises:
+            InputError: as `run`.
+            CheckpointError: if the file cannot be read or written, or is of another space, seed or direction.
+
+        Example:
+            >>> from diffhpo.space import Float, Space
+            >>> space = Space({"x": Float(-1.0, 1.0)})
+            >>> found = Optimizer.minimize(lambda p: (p["x"] - 0.3) ** 2, space, 8, progress=False)
+            >>> round(found.best[0]["x"], 1)
+            0.3
+        """
+        from diffhpo.evaluation import optimize
+
+        optimizer = cls._started(space, seed, "minimize", path)
+        return optimize(
+            optimizer, objective, n_trials, workers=workers, catch=catch, path=path, progress=progress
+        )
+
+    @classmethod
+    def maximize(
+        cls,
+        objective: Callable[[dict[str, Any]], float],
+        space: Space,
+        n_trials: int = 50,
+        *,
+        seed: int = 0,
+        workers: int = 1,
+        catch: tuple[type[Exception], ...] = (),
+        path: str | os.PathLike[str] | None = None,
+        progress: bool = True,
+    ) -> Optimizer:
+        """Maximise a function in one call; see `minimize`."""
+        from diffhpo.evaluation import optimize
+
+        optimizer = cls._started(space, seed, "maximize", path)
+        return optimize(
+            optimizer, objective, n_trials, workers=workers, catch=catch, path=path, progress=progress
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the trials, the queue, the space, the seed and the direction to one file (safetensors).
+
+        A policy that was given is not written, nor is a `forbidden` function: `load` takes them again.
+
+        Raises:
+            CheckpointError: if the file cannot be written.
+
+        Example:
+            >>> import tempfile
+            >>> from diffhpo.space import Int, Space
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     optimizer = Optimizer(Space({"depth": Int(1, 8)}), seed=3)
+            ...     optimizer.tell({"depth": 2}, 0.5)
+            ...     optimizer.save(folder + "/run.safetensors")
+            ...     Optimizer.load(folder + "/run.safetensors").best
+            ({'depth': 2}, 0.5)
+        """
+        from diffhpo.optimizer_file import OptimizerState, write_state
+
+        write_state(
+            path,
+            self.space,
+            OptimizerState(
+                units=self._stack([trial.unit for trial in self._trials]),
+                values=np.array([t.value or 0.0 for t in self._trials]),
+                told=np.array([t.value is not None for t in self._trials], dtype=bool),
+                failed=np.array([trial.failed for trial in self._trials], dtype=bool),
+                queue=self._stack(self._queue),
+                seed=self.seed,
+                direction=self.direction,
+                initial=self.initial,
+                own_policy=self._own_policy,
+            ),
+        )
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        space: Space | None = None,
+        policy: Policy | None = None,
+    ) -> Optimizer:
+        """The optimizer that `save` wrote; it goes on as if there had been no break.
+
+        Args:
+            path: the file.
+            space: needed where the space has a `forbidden` function or choices that JSON cannot hold.
+            policy: needed where the optimizer had been given one.
+
+        Raises:
+            CheckpointError: if the file is missing, damaged, of a later version or of another space, or lacks
+                what must then be given.
+        """
+        from diffhpo.optimizer_file import read_state
+
+        space, state = read_state(path, space, policy_given=policy is not None)
+        optimizer = cls(
+            space, seed=state.seed, direction=state.direction, policy=policy, initial=state.initial
+        )
+        optimizer._trials = [
+            _Known(unit, float(value) if told else None, bool(failed))
+            for unit, value, told, failed in zip(
+                state.units, state.values, state.told, state.failed, strict=True
+            )
+        ]
+        optimizer._queue = list(state.queue)
+        return optimizer
+
+    @classmethod
+    def _started(
+        cls, space: Space, seed: int, direction: str, path: str | os.PathLike[str] | None
+    ) -> Optimizer:
+        """A new optimizer, or the one of an existing file."""
+        if path is None or not os.path.exists(path):
+            return cls(space, seed=seed, direction=direction)
+        found = cls.load(path, space=space)
+        if (found.seed, found.direction) != (seed, direction):
+            raise CheckpointError(
+                f"{path} is a run with seed {found.seed} and direction {found.direction!r}, not {seed} and "
+                f"{direction!r}; give those, or another path"
+            )
+        found.unfinished = [place for place, trial in enumerate(found._trials) if trial.pending]
+        return found
+
+    def _from_elsewhere(self, trial: Trial) -> _Known:
+        if not isinstance(trial, Trial):
+            raise InputError(f"the list holds {trial!r}; Trials are needed")
+        return _Known(self.space.encode(trial.parameters), trial.value, trial.failed)
+
+    def _stack(self, units: Sequence[Array]) -> Array:
+        return np.stack(units) if len(units) else np.empty((0, self.space.dim))
+
+    def _design(self, history: History, taken: Array, n: int) -> Array:
         """The part of the request that belongs to the initial design."""
-        count = min(n, max(0, self.initial - len(self._trials)))
-        design = initial_design(self.space.dim, count, start=len(self._trials), seed=self.seed)
-        return new_rows(self.space.snap(design), history.seen)
+        start = len(self._trials) + len(taken)
+        count = min(n - len(taken), max(0, self.initial - start))
+        design = initial_design(self.space.dim, count, start=start, seed=self.seed)
+        return new_rows(self.space.snap(design), np.concatenate([history.seen, taken]))
 
     def _extend(self, history: History, units: Array, n: int) -> Array:
         """Ask the policy for the rest, then, where snapping left too few, for what the space still has."""
@@ -215,16 +441,18 @@ class Optimizer:
 
 
 def _default_policy(space: Space, seed: int) -> Policy:
-    if space.dim > MAX_DIM:
-        return HistoryPolicy(seed=seed)
-    return PretrainedPolicy(seed=seed, kinds=space.column_kinds, names=space.column_names)
-
-
-def _checked_value(value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise InputError(f"value is {value!r}; a number is needed, or failed=True") from None
-    if np.isnan(number):
-        raise InputError("value is nan; tell a failed evaluation with failed=True")
-    return number
+    columns: dict[str, Any] = {
+        "kinds": space.column_kinds,
+        "names": space.column_names,
+        "steps": space.column_steps,
+    }
+    if space.dim <= MAX_DIM:
+        return PretrainedPolicy(seed=seed, **columns)
+    warnings.warn(
+        f"the space has {space.dim} columns and the pretrained model takes {MAX_DIM}: each suggestion "
+        "changes a random block of parameters of the best trial (BlockwisePolicy); fewer parameters, or "
+        "fewer choices of categorical ones, are searched better",
+        DimensionWarning,
+        stacklevel=3,
+    )
+    return BlockwisePolicy(seed=seed, **columns)

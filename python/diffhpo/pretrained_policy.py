@@ -13,6 +13,7 @@ from scipy.stats import rankdata
 
 from diffhpo.errors import InputError
 from diffhpo.history import Array, History, check_pool
+from diffhpo.local_moves import LocalMoves
 from diffhpo.model.universal.dimensions import MAX_DIM
 from diffhpo.model.universal.in_context import Generators, InContextModel
 from diffhpo.model.universal.model import UniversalModel
@@ -72,6 +73,8 @@ class PretrainedPolicy:
         kinds: of each dimension, see `Dimensions`; continuous where it is left out.
         names: of each dimension, as the user calls it: "learning_rate", "max_depth". What training has seen
             of parameters of that name is used then; see `diffhpo.parameter_roles`.
+        steps: of each dimension the distance between neighbouring values, 0 where it is real: candidates near
+            the best trials then move by a level at least.
         recipe: settings, or those that differ from the default.
         executor: of the reverse loop.
 
@@ -92,6 +95,7 @@ class PretrainedPolicy:
         seed: int = 0,
         kinds: Sequence[int] | None = None,
         names: Sequence[str] | None = None,
+        steps: Sequence[float] | None = None,
         recipe: PretrainedRecipe | Mapping[str, Any] | None = None,
         executor: str = "auto",
     ) -> None:
@@ -99,6 +103,8 @@ class PretrainedPolicy:
         self.seed = check_seed(seed)
         self.kinds = None if kinds is None else torch.tensor(list(kinds))
         self.roles = None if names is None else torch.tensor(roles_of(list(names)))
+        self.names = None if names is None else list(names)
+        self.steps = None if steps is None else list(steps)
         self.recipe = recipe if isinstance(recipe, PretrainedRecipe) else PretrainedRecipe(**(recipe or {}))
         self.executor = executor
         told = self.roles is not None and bool((self.roles > 0).any())
@@ -127,7 +133,7 @@ class PretrainedPolicy:
         # Two scorers that agree only roughly have no common peak to refine.
         for round_ in range(self.recipe.refinements if len(scorers) == 1 else 0):
             best = candidates[np.argsort(-_combined(scores), kind="stable")[:8]]
-            around = _jittered(best, self.recipe.refined, 0.1 * 0.35**round_, rng)
+            around = self._around(best, 0.1 * 0.35**round_, history.dim, rng)
             around = around if snap is None else snap(around)
             around = new_rows(around, np.concatenate([history.seen, candidates]))
             if len(around):
@@ -163,16 +169,17 @@ class PretrainedPolicy:
                 f"the history has {history.dim} dimensions; the pretrained model takes 1 to {MAX_DIM}: use "
                 "HistoryPolicy for larger spaces"
             )
-        for name, given in (("names", self.roles), ("kinds", self.kinds)):
+        for name, given in (("names", self.names), ("kinds", self.kinds), ("steps", self.steps)):
             if given is not None and len(given) != history.dim:
                 raise InputError(f"{name} has {len(given)} entries for {history.dim} dimensions")
-        kept = history.bounded(self.recipe.context_size)
-        x = np.concatenate([kept.x, kept.failed])
-        y = np.concatenate([kept.y, np.full(len(kept.failed), history.y.min())])
+        worst = np.full(len(history.failed), history.y.min())
+        tried = History(
+            np.concatenate([history.x, history.failed]), np.concatenate([history.y, worst])
+        ).bounded(self.recipe.context_size)
         return InContextModel(
             self.model,
-            torch.from_numpy(x),
-            torch.from_numpy(y),
+            torch.tensor(tried.x),
+            torch.tensor(tried.y),
             kinds=self.kinds,
             roles=self.roles,
             generators=self._generators,
@@ -196,8 +203,27 @@ class PretrainedPolicy:
         if recipe.spread:
             groups.append(rng.random((recipe.spread, history.dim)))
         if recipe.elites:
-            groups.append(_around_best(history, recipe.elites, rng))
+            groups.append(self._around_best(history, rng))
         return np.concatenate(groups)
+
+    def _around(self, points: Array, scale: float, dim: int, rng: np.random.Generator) -> Array:
+        """(refined, d) copies of points in turn, moved by about `scale`."""
+        count = self.recipe.refined
+        centres = points[np.arange(count) % len(points)]
+        return self._moves(dim)(centres, scale * np.exp(rng.normal(size=(count, 1))), rng)
+
+    def _around_best(self, history: History, rng: np.random.Generator) -> Array:
+        """(elites, d) copies of the ten best trials, moved by steps of very different sizes."""
+        count = self.recipe.elites
+        order = np.argsort(-history.y, kind="stable")[:10]
+        weight = 0.8 ** np.arange(len(order))
+        centres = history.x[order[rng.choice(len(order), size=count, p=weight / weight.sum())]]
+        deviation = np.exp(rng.uniform(np.log(0.005), np.log(0.3), size=(count, 1)))
+        return self._moves(history.dim)(centres, deviation, rng)
+
+    def _moves(self, dim: int) -> LocalMoves:
+        kinds = None if self.kinds is None else self.kinds.tolist()
+        return LocalMoves(dim, kinds=kinds, steps=self.steps, parameters=self.names)
 
     def _scorers(self, history: History, run: InContextModel) -> list[Callable[[Array], Array]]:
         """What gives (k, d) configurations their (k,) log expected improvements."""
@@ -241,23 +267,3 @@ def _combined(scores: Array) -> Array:
     if scores.shape[1] == 1:
         return scores[:, 0]
     return rankdata(scores, axis=0).mean(axis=1)
-
-
-def _jittered(points: Array, count: int, scale: float, rng: np.random.Generator) -> Array:
-    """(count, d) copies of points in turn: some coordinates moved, by about `scale`."""
-    centres = points[np.arange(count) % len(points)]
-    moved = rng.random(centres.shape) < 0.5
-    moved[np.arange(count), rng.integers(points.shape[1], size=count)] = True
-    size = scale * np.exp(rng.normal(size=(count, 1)))
-    return np.clip(centres + moved * size * rng.normal(size=centres.shape), 0, 1)
-
-
-def _around_best(history: History, count: int, rng: np.random.Generator) -> Array:
-    """(count, d) copies of the ten best trials: some coordinates moved, by steps of very different sizes."""
-    order = np.argsort(-history.y, kind="stable")[:10]
-    weight = 0.8 ** np.arange(len(order))
-    centres = history.x[order[rng.choice(len(order), size=count, p=weight / weight.sum())]]
-    deviation = np.exp(rng.uniform(np.log(0.005), np.log(0.3), size=(count, 1)))
-    moved = rng.random(centres.shape) < 0.5
-    moved[np.arange(count), rng.integers(history.dim, size=count)] = True
-    return np.clip(centres + moved * deviation * rng.normal(size=centres.shape), 0, 1)

@@ -24,14 +24,17 @@ class TrialTable:
     """The rows of a file, parsed."""
 
     columns: dict[str, list[Any]]
-    """parameter -> one value per row: int, float, bool or str, one type a column."""
+    """parameter -> one value per row: int, float, bool or str, one type a column; None in an empty cell."""
     objective: list[float | None]
     """One value per row; None for a failed trial (an empty cell or nan)."""
     objective_name: str
 
     def configurations(self) -> list[dict[str, Any]]:
-        """One dictionary per row."""
-        return [dict(zip(self.columns, row, strict=True)) for row in zip(*self.columns.values(), strict=True)]
+        """One dictionary per row; a parameter whose cell is empty was not active, and is left out."""
+        return [
+            {name: value for name, value in zip(self.columns, row, strict=True) if value is not None}
+            for row in zip(*self.columns.values(), strict=True)
+        ]
 
 
 def read_trial_table(path: str | os.PathLike[str], objective: str | None = None) -> TrialTable:
@@ -85,15 +88,16 @@ def _objective(cell: str, place: str) -> float | None:
 
 
 def _typed(cells: Sequence[str]) -> list[Any]:
-    """The cells as ints if all are, else floats, else booleans, else strings."""
+    """The cells as ints if all are, else floats, else booleans, else strings; None where they are empty."""
+    filled = [cell for cell in cells if cell]
     for convert in (int, float):
         try:
-            return [convert(cell) for cell in cells]
+            return [convert(cell) if cell else None for cell in cells] if filled else list(cells)
         except ValueError:
             continue
-    if cells and {cell.lower() for cell in cells} <= {"true", "false"}:
-        return [cell.lower() == "true" for cell in cells]
-    return list(cells)
+    if filled and {cell.lower() for cell in filled} <= {"true", "false"}:
+        return [cell.lower() == "true" if cell else None for cell in cells]
+    return [cell or None for cell in cells]
 
 
 def infer_space(table: TrialTable) -> Space:
@@ -111,6 +115,11 @@ def infer_space(table: TrialTable) -> Space:
     """
     parameters: dict[str, Parameter] = {}
     for name, values in table.columns.items():
+        if None in values:
+            raise SpaceError(
+                f"column {name!r} has empty cells, so it is active in some trials only: give a space file "
+                "that says when"
+            )
         different = set(values)
         if len(different) < 2:
             raise SpaceError(
@@ -129,13 +138,11 @@ def infer_space(table: TrialTable) -> Space:
 
 
 def read_space_file(path: str | os.PathLike[str]) -> Space:
-    """Read a space from JSON: name -> {"type": "float" | "int" | "categorical", ...}.
-
-    `float` and `int` have `low`, `high` and, if wanted, `log`; `categorical` has `choices`.
+    """Read a space from JSON, in the form that `diffhpo.space.json_form` describes.
 
     Raises:
         DataError: if the file is missing or is not JSON.
-        SpaceError: if an entry is not as above; the message names the file and the parameter.
+        SpaceError: if an entry is not well formed; the message names the file and the parameter.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -143,23 +150,10 @@ def read_space_file(path: str | os.PathLike[str]) -> Space:
         raise DataError(f"{path} does not exist") from None
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is not readable JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise SpaceError(f"{path}: an object of parameters is needed, not a {type(content).__name__}")
-    parameters = {}
-    for name, entry in content.items():
-        try:
-            parameters[name] = _parameter(entry)
-        except (SpaceError, TypeError, ValueError) as error:
-            raise SpaceError(f"{path}, parameter {name!r}: {error}") from None
-    return Space(parameters)
-
-
-def _parameter(entry: Any) -> Parameter:
-    makers: Mapping[str, type[Parameter]] = {"float": Float, "int": Int, "categorical": Categorical}
-    if not isinstance(entry, dict) or entry.get("type") not in makers:
-        raise SpaceError(f"{entry!r} has no type of {sorted(makers)}")
-    fields = {key: value for key, value in entry.items() if key != "type"}
-    return makers[entry["type"]](**fields)
+    try:
+        return Space.from_json(content)
+    except SpaceError as error:
+        raise SpaceError(f"{path}: {error}") from None
 
 
 def write_configurations(

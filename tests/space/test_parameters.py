@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffhpo.errors import SpaceError
-from diffhpo.space import Categorical, Float, Int, Space
+from diffhpo.space import Categorical, Constant, Float, Int, Ordinal, Space
 
 
 def finite(low, high):
@@ -16,9 +16,19 @@ def finite(low, high):
 
 @st.composite
 def parameters(draw):
-    kind = draw(st.sampled_from(["float", "log", "int", "logint", "categorical"]))
-    if kind == "categorical":
-        return Categorical(draw(st.lists(st.integers(), min_size=2, max_size=6, unique=True)))
+    kinds = ["float", "log", "step", "int", "logint", "intstep", "categorical", "ordinal", "constant"]
+    kind = draw(st.sampled_from(kinds))
+    if kind in ("categorical", "ordinal"):
+        choices = draw(st.lists(st.integers(), min_size=2, max_size=6, unique=True))
+        return Categorical(choices) if kind == "categorical" else Ordinal(choices)
+    if kind == "constant":
+        return Constant(draw(st.text()))
+    if kind == "step":
+        low, step = draw(st.integers(-50, 50)) / 10, draw(st.integers(1, 300)) / 100
+        return Float(low, low + step * draw(finite(1.01, 200)), step=step)
+    if kind == "intstep":
+        low, step = draw(st.integers(-1000, 1000)), draw(st.integers(1, 50))
+        return Int(low, low + step * draw(st.integers(1, 100)) + draw(st.integers(0, step - 1)), step=step)
     if kind == "float":
         low = draw(finite(-1e6, 1e6))
         return Float(low, low + draw(finite(1e-3, 1e6)))
@@ -37,10 +47,16 @@ def test_every_point_of_the_cube_is_a_value_that_encodes_and_decodes_to_itself(p
     assert encoded.shape == (parameter.width,)
     assert ((encoded >= 0) & (encoded <= 1)).all()
     again = parameter.decode(encoded)
-    if isinstance(parameter, Float):
+    if parameter.kind == 0:
         assert again == pytest.approx(value, rel=1e-9, abs=1e-9 * (parameter.high - parameter.low))
     else:
         assert again == value
+        assert value in parameter.values()
+    snapped = parameter.snap(unit[None])[0]
+    assert parameter.decode(snapped) == value
+    np.testing.assert_allclose(snapped, encoded, atol=1e-6 if parameter.kind == 0 else 0)
+    if parameter.kind != 0:
+        assert parameter.values()[parameter.level(unit[None])[0]] == value
 
 
 @given(low=st.integers(1, 50), count=st.integers(2, 60), log=st.booleans())
@@ -87,10 +103,10 @@ def test_a_space_lists_its_configurations():
         (lambda: Float(0, 1, log=True), r"low > 0"),
         (lambda: Int(0, 1.5), r"whole"),
         (lambda: Categorical(["a"]), r"two or more"),
-        (lambda: Categorical(["a", "a"]), r"different"),
+        (lambda: Categorical(["a", "a"]), r"'a' comes twice"),
         (lambda: Space({}), r"no parameter"),
         (lambda: Space({"a": 3}), r"'a' is int"),
-        (lambda: Space({str(k): Float(0, 1) for k in range(65)}), r"65 dimensions"),
+        (lambda: Space({str(k): Float(0, 1) for k in range(1001)}), r"1001 dimensions"),
         (lambda: Space({"a": Float(0, 1)}).encode({"b": 1}), r"lacks \['a'\].*unknown \['b'\]"),
         (lambda: Space({"a": Float(0, 1)}).encode({"a": 2}), r"'a'.*2 is outside \[0, 1\]"),
         (lambda: Space({"a": Float(0, 1)}).encode({"a": "x"}), r"'a'.*not a number"),
@@ -102,3 +118,54 @@ def test_a_space_lists_its_configurations():
 def test_bad_spaces_and_values_are_named(make, message):
     with pytest.raises(SpaceError, match=message):
         make()
+
+
+def test_steps_are_the_decimals_that_the_user_wrote():
+    parameter = Float(0.0, 1.0, step=0.1)
+    assert parameter.values() == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+    assert Float(0.0, 1.0, step=0.3).values() == [0.0, 0.3, 0.6, 0.9]
+    assert Int(16, 130, step=16).values()[-1] == 128
+    assert parameter.encode(0.1 * 3) == parameter.encode(0.3)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Float(0, 1, step=0), r"step is 0"),
+        (lambda: Float(0, 1, step=2), r"step is 2"),
+        (lambda: Float(1, 2, log=True, step=0.1), r"exclude"),
+        (lambda: Int(1, 8, log=True, step=2), r"exclude"),
+        (lambda: Int(1, 8, step=1.5), r"step is 1.5; a whole"),
+        (lambda: Int(1, 8, step=9), r"step is 9"),
+        (lambda: Float(0, 1, step=0.3).encode(0.5), r"multiple of 0.3"),
+        (lambda: Float(0, 1, step=0.3).encode(1.0), r"multiple of 0.3"),
+        (lambda: Int(1, 9, step=3).encode(5), r"multiple of 3"),
+        (lambda: Ordinal(["a"]), r"Ordinal.*two or more"),
+        (lambda: Ordinal(["a", "b"]).encode("c"), r"'c' is not one of"),
+        (lambda: Constant(3).encode(4), r"4 is not the constant 3"),
+        (lambda: Space({"a": Constant(3)}), r"constants only"),
+        (lambda: Float(True, 2), r"True is not a number"),
+    ],
+)
+def test_bad_steps_orders_and_constants_are_named(make, message):
+    with pytest.raises(SpaceError, match=message):
+        make()
+
+
+def test_choices_may_be_any_objects():
+    array, other = np.arange(3), np.arange(3)
+    parameter = Categorical([array, [1, 2], float("nan"), other])
+    for index, choice in enumerate(parameter.choices):
+        assert parameter.encode(choice).argmax() == index
+    assert parameter.decode(parameter.encode(other)) is other
+
+
+def test_a_log_whole_number_agrees_with_its_definition():
+    """v owns log(v - 1/2) to log(v + 1/2), so its share is their distance."""
+    parameter = Int(1, 64, log=True)
+    u = (np.arange(200_000) + 0.5) / 200_000
+    shares = np.bincount(parameter.level(u[:, None]), minlength=64) / len(u)
+    v = np.arange(1, 65)
+    np.testing.assert_allclose(shares, np.log((v + 0.5) / (v - 0.5)) / np.log(64.5 / 0.5), atol=2e-5)
+    ends = parameter.encode(64)[0] - parameter.encode(63)[0]
+    assert parameter.unit_step == pytest.approx(ends)

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluating what an optimizer asks for: one after another or in threads, with a progress bar."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from diffhpo.errors import InputError
+from diffhpo.trial import Suggestion
+
+if TYPE_CHECKING:
+    from diffhpo.optimizer import Optimizer
+
+Objective = Callable[[dict[str, Any]], float]
+
+
+def optimize(
+    optimizer: Optimizer,
+    objective: Objective,
+    n_trials: int,
+    *,
+    workers: int,
+    catch: tuple[type[Exception], ...],
+    path: str | os.PathLike[str] | None,
+    progress: bool,
+) -> Optimizer:
+    """Evaluate until the optimizer has `n_trials` trials with a value or a failure, those before included."""
+    done = sum(not trial.pending for trial in optimizer.trials)
+    if n_trials > done:
+        optimizer.run(objective, n_trials - done, workers=workers, catch=catch, path=path, progress=progress)
+    return optimizer
+
+
+def evaluate(
+    optimizer: Optimizer,
+    objective: Objective,
+    n_trials: int,
+    *,
+    workers: int,
+    catch: tuple[type[Exception], ...],
+    path: str | os.PathLike[str] | None,
+    progress: bool,
+) -> None:
+    """`Optimizer.run`."""
+    for name, number in (("n_trials", n_trials), ("workers", workers)):
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 1:
+            raise InputError(f"{name} is {number!r}; a whole number of 1 or more is needed")
+    if not callable(objective):
+        raise InputError(f"objective is {objective!r}; a function of a configuration is needed")
+    waiting = deque(optimizer.unfinished)
+    left = int(n_trials)
+
+    def following() -> Suggestion | None:
+        """A trial whose evaluation was interrupted, or a new one; None when there are enough."""
+        nonlocal left
+        if left == 0:
+            return None
+        if waiting:
+            left -= 1
+            return Suggestion(waiting[0], dict(optimizer.trials[waiting.popleft()].parameters))
+        asked = optimizer.ask()
+        # An exhausted space has no more, as its warning said.
+        left = left - 1 if asked else 0
+        optimizer.unfinished += [suggestion.id for suggestion in asked]
+        return asked[0] if asked else None
+
+    def finish(suggestion: Suggestion, value: float | None) -> None:
+        optimizer.tell(suggestion, value, failed=value is None)
+        optimizer.unfinished.remove(suggestion.id)
+        if path is not None:
+            optimizer.save(path)
+        if optimizer.best is not None:
+            bar.set_postfix(best=f"{optimizer.best[1]:.6g}", refresh=False)
+        bar.update()
+
+    def value_of(suggestion: Suggestion) -> float | None:
+        try:
+            return _number(objective(dict(suggestion.parameters)), suggestion)
+        except catch:
+            return None
+
+    with tqdm(total=left, disable=not progress, unit="trial") as bar:
+        if workers == 1:
+            while (suggestion := following()) is not None:
+                finish(suggestion, value_of(suggestion))
+        else:
+            _in_threads(int(workers), following, value_of, finish)
+
+
+def _in_threads(
+    workers: int,
+    following: Callable[[], Suggestion | None],
+    value_of: Callable[[Suggestion], float | None],
+    finish: Callable[[Suggestion, float | None], None],
+) -> None:
+    running: dict[Future[float | None], Suggestion] = {}
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="objective")
+    try:
+        while True:
+            while len(running) < workers and (suggestion := following()) is not None:
+                running[pool.submit(value_of, suggestion)] = suggestion
+            if not running:
+                return
+            done = wait(running, return_when=FIRST_COMPLETED).done
+            for future in sorted(done, key=lambda one: running[one].id):
+                finish(running.pop(future), future.result())
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _number(value: Any, suggestion: Suggestion) -> float | None:
+    """The objective's value; None for nan, a failure."""
+    try:
+        if isinstance(value, (str, bytes, bool)) or value is None:
+            raise TypeError
+        number = float(np.asarray(value).item())
+    except (TypeError, ValueError):
+        raise InputError(
+            f"the objective returned {value!r} for {suggestion.parameters!r}; one number is needed, nan for "
+            "a failed evaluation"
+        ) from None
+    return None if math.isnan(number) else number

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An optimizer on disk: one safetensors file with the trials in the unit cube and the space as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from diffhpo.errors import CheckpointError, SpaceError
+from diffhpo.history import Array
+from diffhpo.model.tensor_file import read_tensors, write_tensors
+from diffhpo.space import Space
+
+#: Version of the file's layout; a reader refuses files of a later one.
+SCHEMA = 1
+_FORMAT = "diffhpo-optimizer"
+
+
+@dataclass(frozen=True)
+class OptimizerState:
+    """What an `Optimizer` is, but for its space and its policy."""
+
+    units: Array
+    """(n, d)"""
+    values: Array
+    """(n,); 0 where there is none, infinite values as they were told."""
+    told: NDArray[np.bool_]
+    """(n,) whether there is a value."""
+    failed: NDArray[np.bool_]
+    """(n,)"""
+    queue: Array
+    """(q, d)"""
+    seed: int
+    direction: str
+    initial: int
+    own_policy: bool
+    """Whether a policy was given."""
+
+
+def write_state(path: str | os.PathLike[str], space: Space, state: OptimizerState) -> None:
+    """Write a file; a crash at any moment leaves either the old one or the new one.
+
+    Raises:
+        CheckpointError: if the file cannot be written.
+    """
+    try:
+        described = json.dumps(space.to_json())
+    except SpaceError:
+        described = ""
+    tensors = {
+        "units": torch.from_numpy(state.units),
+        "queue": torch.from_numpy(state.queue),
+        # As bits: the reader takes a float that is not finite for damage, and a user may tell an infinity.
+        "values": torch.from_numpy(state.values.astype(np.float64).view(np.int64)),
+        "told": torch.from_numpy(state.told),
+        "failed": torch.from_numpy(state.failed),
+    }
+    metadata = {
+        "format": _FORMAT,
+        "schema": str(SCHEMA),
+        "space": described,
+        "columns": json.dumps(_columns(space)),
+        "run": json.dumps([str(state.seed), state.direction, state.initial, state.own_policy]),
+    }
+    write_tensors(path, tensors, metadata)
+
+
+def read_state(
+    path: str | os.PathLike[str], space: Space | None, *, policy_given: bool
+) -> tuple[Space, OptimizerState]:
+    """The space and the state of a file.
+
+    Args:
+        path: the file.
+        space: used in the place of the file's, if given; its columns must be the same.
+        policy_given: whether the caller has a policy.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, of a later version or of another space, or if it
+            needs a space or a policy that was not given.
+    """
+    tensors, metadata = read_tensors(
+        path, kind=_FORMAT, schema=SCHEMA, described="a diffhpo optimizer; Optimizer.save writes one"
+    )
+    try:
+        described, columns = metadata["space"], json.loads(metadata["columns"])
+        seed, direction, initial, own_policy = json.loads(metadata["run"])
+        if space is None and described:
+            space = Space.from_json(json.loads(described))
+        state = OptimizerState(
+            units=tensors["units"].numpy().astype(np.float64),
+            values=tensors["values"].numpy().astype(np.int64).view(np.float64),
+            told=tensors["told"].numpy().astype(bool),
+            failed=tensors["failed"].numpy().astype(bool),
+            queue=tensors["queue"].numpy().astype(np.float64),
+            seed=int(seed),
+            direction=direction,
+            initial=initial,
+            own_policy=own_policy,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: {error!r}") from error
+    if space is None:
+        raise CheckpointError(
+            f"{path} has a space with a `forbidden` function, or with choices that JSON cannot hold; give it "
+            "again: Optimizer.load(path, space=...)"
+        )
+    if columns != _columns(space):
+        raise CheckpointError(f"{path} is of another space: its columns are {columns}")
+    if own_policy and not policy_given:
+        raise CheckpointError(
+            f"{path} is of an optimizer with a policy of its own; give it again: "
+            "Optimizer.load(path, policy=...)"
+        )
+    n = len(state.told)
+    shapes = {
+        "units": (state.units, (n, space.dim)),
+        "values": (state.values, (n,)),
+        "failed": (state.failed, (n,)),
+        "queue": (state.queue, (len(state.queue), space.dim)),
+    }
+    for name, (array, shape) in shapes.items():
+        if array.shape != shape:
+            raise CheckpointError(f"{path} is damaged: {name} has shape {array.shape}, not {shape}")
+    inside = np.concatenate([state.units, state.queue])
+    if ((inside < 0) | (inside > 1)).any() or np.isnan(state.values[state.told]).any():
+        raise CheckpointError(
+            f"{path} is damaged: a configuration is outside the unit cube, or a value is nan"
+        )
+    if (state.told & state.failed).any():
+        raise CheckpointError(f"{path} is damaged: a failed trial has a value")
+    return space, state
+
+
+def _columns(space: Space) -> list[list[object]]:
+    """What tells spaces apart: where every column's values stand."""
+    return [
+        [name, repr(parameter), [[c.parent, repr(c.values)] for c in space.conditions.get(name, ())]]
+        for name, parameter in space.parameters.items()
+    ]

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a parameter of a search space is: a set of values and its map to columns of the unit cube and back."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffhpo.errors import SpaceError
+
+Array = NDArray[np.float64]
+
+#: Kinds of columns, as the pretrained model was told them: real, ordered levels, one choice of several.
+REAL, LEVELS, CHOICE = 0, 1, 2
+
+
+class Parameter(ABC):
+    """A set of values; each stands at one point of `width` columns in [0, 1]."""
+
+    def __repr__(self) -> str:
+        """What would make it, defaults left out."""
+        stated = (
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields(self)  # type: ignore[arg-type] # every parameter is a dataclass
+            if getattr(self, field.name) is not field.default
+        )
+        return f"{type(self).__name__}({', '.join(stated)})"
+
+    @property
+    def kind(self) -> int:
+        """REAL, LEVELS or CHOICE."""
+        return LEVELS
+
+    @property
+    def width(self) -> int:
+        """Columns of the unit cube."""
+        return 1
+
+    @property
+    @abstractmethod
+    def size(self) -> float:
+        """How many different values there are; inf for a real parameter."""
+
+    @property
+    def unit_step(self) -> float:
+        """Distance in the unit cube between neighbouring values; 0 for a real parameter."""
+        return 1 / self.size
+
+    @property
+    def inactive(self) -> float:
+        """Where the columns of a parameter stand that has no value."""
+        return 0.5
+
+    @abstractmethod
+    def encode(self, value: Any) -> Array:
+        """A value -> (width,) in [0, 1].
+
+        Raises:
+            SpaceError: if it is not a value of this parameter.
+        """
+
+    @abstractmethod
+    def decode(self, unit: Array) -> Any:
+        """(width,) in [0, 1] -> a value."""
+
+    @abstractmethod
+    def snap(self, units: Array) -> Array:
+        """(n, width) in [0, 1] -> (n, width): each row moved to where its value stands."""
+
+    def level(self, units: Array) -> NDArray[np.int64]:
+        """(n, width) -> (n,) the place of each row's value in `values()`.
+
+        Raises:
+            SpaceError: if the values are not finitely many.
+        """
+        raise SpaceError(f"{self!r} has no finite list of values")
+
+    def values(self) -> list[Any]:
+        """All values, in order.
+
+        Raises:
+            SpaceError: if there are infinitely many.
+        """
+        raise SpaceError(f"{self!r} has no finite list of values")
+
+
+def check_bounds(described: str, low: float, high: float, log: bool) -> None:
+    """Raise a SpaceError unless the bounds span an interval on their scale."""
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise SpaceError(f"{described}: finite bounds with low < high are needed; one value is a Constant")
+    if log and low <= 0:
+        raise SpaceError(f"{described}: a log scale needs low > 0")
+
+
+def real_number(value: Any) -> float:
+    """The value as a float.
+
+    Raises:
+        SpaceError: unless it is a number; truth values are not.
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise SpaceError(f"{value!r} is not a number")
+    return float(value)
