@@ -76,11 +76,13 @@ def test_shapes_types_and_padding():
 
 def test_broad_points_are_uniform():
     sampler = PriorSampler(seed=8)
-    tasks = [batch for i in range(4) for _, batch in sampler.groups(i, size=32, points=200)]
+    pairs = [pair for i in range(4) for pair in sampler.groups(i, size=32, points=200)]
+    tasks = [batch for _, batch in pairs]
+    always = [((b.kinds == CONTINUOUS) & ~made.inputs.conditional).all(0) for made, b in pairs]
     for batch in tasks:
         assert batch.broad.dtype == torch.bool
         assert (batch.broad.sum(1) == 80).all()
-    continuous = torch.cat([b.x[b.broad][:, (b.kinds == CONTINUOUS).all(0)].flatten() for b in tasks])
+    continuous = torch.cat([b.x[b.broad][:, plain].flatten() for b, plain in zip(tasks, always, strict=True)])
     assert len(continuous) > 5000
     share = torch.histc(continuous, bins=5, min=0, max=1) / len(continuous)
     assert (share - 0.2).abs().max() < 0.02
@@ -159,6 +161,9 @@ def test_kinds_are_honoured():
                     kind = int(batch.kinds[b, j])
                     seen.add(kind)
                     column = batch.x[b, :, j]
+                    if tasks.inputs.conditional[b, j]:
+                        assert kind != CATEGORICAL
+                        continue
                     if kind == CONTINUOUS:
                         assert len(column.unique()) > 100
                         continue
@@ -170,12 +175,34 @@ def test_kinds_are_honoured():
     assert seen == {CONTINUOUS, STEPPED, CATEGORICAL}
 
 
+def test_conditional_columns_are_inactive_at_some_levels_of_another_column_alone():
+    found = 0
+    for tasks, batch in PriorSampler(seed=2).groups(3, size=64, points=256):
+        for b, j in tasks.inputs.conditional.nonzero().tolist():
+            off = batch.x[b, :, j] == 0.5
+            if off.all() or not off.any():
+                continue
+            # Some discrete column's levels tell on their own where this one is inactive.
+            explained = False
+            for k in (batch.kinds[b] != CONTINUOUS).nonzero().flatten().tolist():
+                levels = batch.x[b, :, k]
+                mixed = [0 < off[levels == v].float().mean() < 1 for v in levels.unique()]
+                explained = explained or (k != j and not any(mixed))
+            assert explained or batch.kinds[b, j] == STEPPED  # whose own middle level is 1/2 at times
+            found += 1
+            x = batch.x[b : b + 1].clone().expand(len(batch), -1, -1).clone()
+            x[:, off, j] = 0.9
+            assert torch.equal(tasks(x)[b], tasks(batch.x[b : b + 1].expand(len(batch), -1, -1))[b])
+    assert found > 10
+
+
 def test_a_value_is_constant_within_a_level():
     generator = torch.Generator().manual_seed(0)
     for tasks, batch in PriorSampler(seed=2).groups(1, size=48, points=64):
         half_a_level = 0.45 / (tasks.inputs.levels - 1).clamp_min(1.0)
         shift = (2 * torch.rand(batch.x.shape, generator=generator) - 1) * half_a_level.unsqueeze(1)
-        moved = torch.where((tasks.inputs.levels > 0).unsqueeze(1), batch.x + shift, batch.x)
+        steady = (tasks.inputs.levels > 0) & ~tasks.inputs.conditional
+        moved = torch.where(steady.unsqueeze(1), batch.x + shift, batch.x)
         assert torch.equal(tasks(moved), tasks(batch.x))
 
 

@@ -7,7 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import torch
+
 from diffhpo.errors import InputError
+from diffhpo.policy import derived_seed
+from diffhpo.pretraining.choices_apart import choices_apart
 from diffhpo.pretraining.real_task_sampler import RealTaskSampler
 from diffhpo.pretraining.task_bank import TaskBank
 from diffhpo.prior import PriorSampler
@@ -28,7 +32,7 @@ class SyntheticTasks:
         sampler = PriorSampler(seed=self.seed)
 
         def draw(index: int, size: int, points: int) -> TaskBatch:
-            return sampler.batch(index, size, points)
+            return _encoded(sampler.batch(index, size, points), self.seed, index)
 
         return draw
 
@@ -66,6 +70,12 @@ class MixedTasks:
                 parts.append(real.batch(index, count, points))
             if count < size:
                 parts.append(synthetic.batch(index, size - count, points))
-            return joined(parts)
+            return _encoded(joined(parts), self.seed, index)
 
         return draw
+
+
+def _encoded(tasks: TaskBatch, seed: int, index: int) -> TaskBatch:
+    """Categorical columns as search spaces have them."""
+    generator = torch.Generator().manual_seed(derived_seed(seed, 4, index) % 2**63)
+    return choices_apart(tasks, generator)

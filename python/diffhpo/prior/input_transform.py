@@ -11,6 +11,8 @@ from diffhpo.prior.task_batch import CATEGORICAL, CONTINUOUS, STEPPED
 
 #: Most levels of a stepped and of a categorical column.
 MAX_STEPS, MAX_CATEGORIES = 20, 6
+#: Share of the mixed functions that have conditional columns, and of their columns that then are.
+CONDITIONAL_SHARE, CHILD_SHARE = 0.5, 0.4
 
 
 class InputTransform:
@@ -18,7 +20,9 @@ class InputTransform:
 
     Continuous and stepped columns pass a Kumaraswamy warp 1 - (1 - x^a)^b, a and b log-uniform in
     [1/3, 3]; half of the columns keep their scale. A categorical column's levels get values drawn
-    independently, so that their order means nothing. A random choice of `active` columns is used.
+    independently, so that their order means nothing. A random choice of `active` columns is used. Some
+    columns may be conditional: at some levels of another column, their parent, they stand at 1/2, as
+    inactive parameters do.
 
     Args:
         active: 1 to dim.
@@ -72,13 +76,31 @@ class InputTransform:
         ends = torch.cat([cuts, cuts.new_ones(batch, active, 1)], 2)
         self._cuts, self._middles = cuts, (edges + ends) / 2
         self._stairs, self._warped = stairs > 0, warped
+        self._draw_conditions(generator)
+
+    def _draw_conditions(self, generator: Generator) -> None:
+        """A parent among the discrete columns, its children, and the levels at which they are inactive."""
+        batch, dim = self.kinds.shape
+        discrete = self.levels > 0
+        self._parent = (uniform(generator, batch, dim) * discrete).argmax(1)
+        conditional = bernoulli(generator, batch, 1, probability=CONDITIONAL_SHARE) & discrete.any(
+            1, keepdim=True
+        )
+        chosen = bernoulli(generator, batch, dim, probability=CHILD_SHARE) & (self.kinds != CATEGORICAL)
+        place = torch.arange(dim, device=self.kinds.device)
+        #: (batch, dim) bool: which columns are inactive at times.
+        self.conditional = conditional & chosen & (place != self._parent.unsqueeze(1))
+        self._inactive_at = bernoulli(generator, batch, MAX_STEPS, probability=0.5)
 
     def snap(self, x: Tensor) -> Tensor:
         """(B, N, dim) any numbers -> the nearest configurations: in [0, 1], discrete columns on levels."""
         x = x.clamp(0.0, 1.0)
         if not self.mixed:
             return x
-        return torch.where(self._discrete, (x * self._gaps).round() / self._gaps, x)
+        x = torch.where(self._discrete, (x * self._gaps).round() / self._gaps, x)
+        parent = (x * self._gaps).gather(2, self._parent.view(-1, 1, 1).expand(-1, x.shape[1], 1))
+        inactive = self._inactive_at.gather(1, parent.squeeze(2).round().to(torch.int64))
+        return torch.where(inactive.unsqueeze(2) & self.conditional.unsqueeze(1), 0.5, x)
 
     def __call__(self, x: Tensor) -> Tensor:
         """(B, N, dim) configurations -> (B, N, active) what the function reads, in [0, 1]."""
