@@ -21,14 +21,13 @@ from numpy.typing import NDArray
 from diffhpo.hpob import suite
 from diffhpo.hpob.data import Benchmark
 from diffhpo.prior import FAMILIES, PriorSampler
-from diffhpo.suites.splits import HPOB_REDUCED
+from diffhpo.suites.splits import HPOB_REDUCED, x48_tables
+from diffhpo.suites.x48 import unit_cube
 
 Array = NDArray[np.float64]
 
 POINTS = 512
 NAMES = ("dimensions", "first order", "roughness", "near best", "skewness")
-#: Columns of the 48 XGBoost data sets that are searched in log scale.
-LOG_COLUMNS_RATIO = 50.0
 
 
 def first_order(x: Array, y: Array, bins: int = 10) -> Array:
@@ -107,16 +106,12 @@ def of_benchmark(benchmark: Benchmark, spaces: Iterable[str]) -> Iterator[tuple[
             yield statistics(x, task.surrogate(x), task.y_max)
 
 
-def of_tables(file: Path, datasets: Iterable[int]) -> Iterator[tuple[float, ...]]:
-    """Statistics of the XGBoost tables; their `accs` are error rates."""
+def of_tables(file: Path) -> Iterator[tuple[float, ...]]:
+    """Statistics of the XGBoost tables but the test tables; their `accs` are error rates."""
     rows = np.random.default_rng(0).permutation(1000)[:POINTS]
     with np.load(file, allow_pickle=False) as tables:
-        for i in datasets:
-            x, y = tables[f"d{i}_domain"].astype(np.float64), -tables[f"d{i}_accs"].astype(np.float64)
-            ratio = x.max(0) / np.maximum(x.min(0), 1e-12)
-            wide = (x.min(0) > 0) & (ratio > LOG_COLUMNS_RATIO)
-            x = np.where(wide, np.log(np.where(wide, x, 1.0)), x)
-            x = (x - x.min(0)) / np.maximum(x.max(0) - x.min(0), 1e-12)
+        for i in [*x48_tables("train"), *x48_tables("validation")]:
+            x, y = unit_cube(tables[f"d{i}_domain"]), -tables[f"d{i}_accs"].astype(np.float64)
             chosen = rows[rows < len(x)]
             yield statistics(x[chosen], y.reshape(-1)[chosen], float(y.max()))
 
@@ -142,9 +137,8 @@ def main() -> None:
         reduced = Benchmark(given.data / "hpob-reduced")
         for space in HPOB_REDUCED["choice"]:
             print(row(f"real: HPO-B {space}", of_benchmark(reduced, [space])), flush=True)
-        training = [i for i in range(48) if i % 8 not in (5, 7)]
         tables = given.data / "hpobench-xgb" / "hpobenchXGB.npz"
-        print(row("real: XGBoost tables", of_tables(tables, training)))
+        print(row("real: XGBoost tables", of_tables(tables)))
     for name in ("all", *FAMILIES):
         print(row(name, of_prior(name, given.functions, tuple(given.dims))), flush=True)
 

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
+import threading
+
 import numpy as np
 import pytest
 
-from diffhpo.errors import ExhaustedWarning, InputError, InputWarning, SpaceError
+from diffhpo.errors import CheckpointError, ExhaustedWarning, InputError, InputWarning, SpaceError
 from diffhpo.history_policy import HistoryPolicy
 from diffhpo.optimizer import Optimizer
 from diffhpo.policy import initial_design
 from diffhpo.recipe import ELITE, Recipe
-from diffhpo.space import Categorical, Float, Int, Space
+from diffhpo.space import Categorical, Condition, Float, Int, Space
+from diffhpo.trial import Trial
 
 MIXED = Space(
     {
@@ -178,3 +181,214 @@ def test_an_infinite_value_is_clipped_when_read():
         optimizer.tell(suggestion, told)
     with pytest.warns(InputWarning, match="infinite"):
         assert len(optimizer.ask(2)) == 2
+
+
+def test_a_list_of_trials_is_told_whole_or_not_at_all():
+    optimizer = Optimizer(MIXED, policy=Sobol(), direction="minimize")
+    one, two, three = MIXED.sample(3, seed=0)
+    optimizer.tell([Trial(one, 0.5), Trial(two, failed=True), Trial(three)])
+    history = optimizer.history
+    assert (history.y.tolist(), len(history.failed), len(history.pending)) == ([-0.5], 1, 1)
+    assert [trial.value for trial in optimizer.trials] == [0.5, None, None]
+    assert optimizer.trials[1].parameters == pytest.approx(two)
+    with pytest.raises(SpaceError, match="unknown"):
+        optimizer.tell([Trial(one, 0.1), Trial({"x": 1}, 0.5)])
+    with pytest.raises(InputError, match="Trials are needed"):
+        optimizer.tell([one])
+    with pytest.raises(InputError, match="leave value"):
+        optimizer.tell([Trial(one)], 1.0)
+    assert len(optimizer.trials) == 3
+
+
+def test_trials_have_checked_values():
+    with pytest.raises(InputError, match="value is nan"):
+        Trial({}, float("nan"))
+    with pytest.raises(InputError, match="failed trial has no value"):
+        Trial({}, 1.0, failed=True)
+    assert Trial({}, np.float32(0.5)).value == 0.5
+
+
+def test_enqueued_configurations_come_first_and_once():
+    optimizer = Optimizer(MIXED, policy=Sobol())
+    one, two, three = MIXED.sample(3, seed=0)
+    optimizer.tell(one, 1.0)
+    optimizer.enqueue([one, two, two, three])
+    asked = optimizer.ask(4)
+    assert asked[0].parameters == pytest.approx(two)
+    assert asked[1].parameters == pytest.approx(three)
+    assert len({tuple(s.parameters.items()) for s in asked}) == 4
+    with pytest.raises(SpaceError):
+        optimizer.enqueue([one, {"x": 2}])
+    assert len(optimizer.ask(1)) == 1
+
+
+def test_run_goes_on_where_an_exception_ended_it():
+    optimizer = Optimizer(MIXED, seed=2, policy=quick(2))
+    calls = []
+
+    def fails_once(parameters):
+        calls.append(parameters)
+        if len(calls) == 4:
+            raise ZeroDivisionError
+        return value(parameters)
+
+    with pytest.raises(ZeroDivisionError):
+        optimizer.run(fails_once, 8, progress=False)
+    assert sum(trial.value is not None for trial in optimizer.trials) == 3
+    optimizer.run(fails_once, 5, progress=False)
+    assert calls[3] == calls[4]  # the evaluation that was interrupted is made again
+    undisturbed = Optimizer(MIXED, seed=2, policy=quick(2))
+    undisturbed.run(value, 8, progress=False)
+    assert undisturbed.trials == optimizer.trials
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_failures_are_told_and_not_raised(workers):
+    optimizer = Optimizer(MIXED, policy=Sobol())
+
+    def sometimes(parameters):
+        if parameters["flag"]:
+            raise ValueError
+        return float("nan") if parameters["kind"] == "a" else 1.0
+
+    optimizer.run(sometimes, 20, workers=workers, catch=(ValueError,), progress=False)
+    assert len(optimizer.trials) == 20
+    for trial in optimizer.trials:
+        assert trial.failed == (trial.parameters["flag"] or trial.parameters["kind"] == "a")
+
+
+def test_threads_evaluate_at_once():
+    barrier = threading.Barrier(3, timeout=20)
+    optimizer = Optimizer(MIXED, policy=Sobol())
+
+    def together(parameters):
+        barrier.wait()
+        return 1.0
+
+    optimizer.run(together, 6, workers=3, progress=False)
+    assert len(optimizer.trials) == 6
+
+
+@pytest.mark.parametrize("returned", [None, (1.0, 2.0), "0.5", [1.0, 2.0], True])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_objective_must_return_a_number(returned, workers):
+    optimizer = Optimizer(MIXED, policy=Sobol())
+    with pytest.raises(InputError, match="the objective returned"):
+        optimizer.run(lambda p: returned, 3, workers=workers, progress=False)
+    optimizer.run(value, 3, progress=False)  # the optimizer stays usable
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"n_trials": 0}, "n_trials is 0"),
+        ({"workers": 0}, "workers is 0"),
+        ({"objective": 3}, "objective is 3"),
+    ],
+)
+def test_bad_run_arguments_are_named(more, message):
+    arguments = {"objective": value, "n_trials": 2, "progress": False, **more}
+    with pytest.raises(InputError, match=message):
+        Optimizer(MIXED, policy=Sobol()).run(**arguments)
+
+
+def test_an_exhausted_space_ends_a_run():
+    optimizer = Optimizer(Space({"a": Int(1, 3)}), policy=Sobol())
+    with pytest.warns(ExhaustedWarning):
+        optimizer.run(lambda p: p["a"], 10, progress=False)
+    assert len(optimizer.trials) == 3
+
+
+def test_minimize_continues_a_file(tmp_path):
+    path = tmp_path / "run.safetensors"
+    calls = []
+
+    def loss(parameters):
+        calls.append(parameters)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return -value(parameters)
+
+    with pytest.raises(KeyboardInterrupt):
+        Optimizer.minimize(loss, MIXED, 9, path=path, progress=False)
+    found = Optimizer.minimize(loss, MIXED, 9, path=path, progress=False)
+    assert len(calls) == 10
+    assert len(found.trials) == 9
+    whole = Optimizer.minimize(lambda p: -value(p), MIXED, 9, progress=False)
+    assert found.trials == whole.trials
+    assert found.best == whole.best
+    with pytest.raises(CheckpointError, match="seed 0 and direction 'minimize'"):
+        Optimizer.maximize(value, MIXED, 9, path=path, progress=False)
+    with pytest.raises(CheckpointError, match="another space"):
+        Optimizer.minimize(value, Space({"a": Int(1, 3)}), 9, path=path, progress=False)
+
+
+def test_save_and_load_go_on_with_the_same_bits(tmp_path):
+    path = tmp_path / "run.safetensors"
+    optimizer = Optimizer(MIXED, seed=3, initial=2)
+    for suggestion in optimizer.ask(4):
+        optimizer.tell(suggestion, value(suggestion.parameters))
+    optimizer.tell(MIXED.sample(1, seed=5)[0], float("inf"))
+    with pytest.warns(InputWarning, match="infinite"):
+        optimizer.tell(optimizer.ask(1)[0], failed=True)
+        optimizer.ask(1)
+    optimizer.enqueue(MIXED.sample(1, seed=9))
+    optimizer.save(path)
+    again = Optimizer.load(path)
+    assert again.trials == optimizer.trials
+    with pytest.warns(InputWarning, match="infinite"):
+        assert again.ask(3) == optimizer.ask(3)
+
+
+def test_what_a_file_lacks_must_be_given(tmp_path):
+    path = tmp_path / "run.safetensors"
+    space = Space({"a": Int(1, 9)}, forbidden=lambda c: c["a"] == 3)
+    Optimizer(space, policy=Sobol()).save(path)
+    with pytest.raises(CheckpointError, match=r"load\(path, space"):
+        Optimizer.load(path)
+    with pytest.raises(CheckpointError, match=r"load\(path, policy"):
+        Optimizer.load(path, space=space)
+    with pytest.raises(CheckpointError, match="another space"):
+        Optimizer.load(path, space=MIXED, policy=Sobol())
+    assert Optimizer.load(path, space=space, policy=Sobol()).space is space
+
+
+def test_damaged_files_are_named(tmp_path):
+    path = tmp_path / "run.safetensors"
+    optimizer = Optimizer(MIXED, policy=Sobol())
+    optimizer.ask(3)
+    optimizer.save(path)
+    whole = path.read_bytes()
+    for cut in (0, 7, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(CheckpointError):
+            Optimizer.load(path, policy=Sobol())
+    with pytest.raises(CheckpointError, match="does not exist"):
+        Optimizer.load(tmp_path / "none")
+    with pytest.raises(CheckpointError, match="could not be written"):
+        optimizer.save(tmp_path / "none" / "run")
+
+
+CONDITIONAL = Space(
+    {"kind": Categorical(["linear", "tree"]), "depth": Int(1, 8), "C": Float(1e-3, 1e3, log=True)},
+    conditions={"depth": Condition("kind", ["tree"]), "C": Condition("kind", ["linear"])},
+)
+
+
+def test_conditional_spaces_are_searched():
+    def score(p):
+        return p["depth"] / 8 if p["kind"] == "tree" else -abs(np.log10(p["C"]))
+
+    optimizer = Optimizer.maximize(score, CONDITIONAL, 16, seed=1, progress=False)
+    assert optimizer.best == ({"kind": "tree", "depth": 8}, 1.0)
+    asked = [tuple(trial.parameters.items()) for trial in optimizer.trials]
+    assert len(set(asked)) == 16
+
+
+def test_forbidden_configurations_are_never_asked():
+    space = Space({"a": Int(1, 6), "b": Int(1, 6)}, forbidden=lambda c: c["a"] * c["b"] > 12)
+    optimizer = Optimizer.maximize(lambda p: p["a"] * p["b"], space, 12, progress=False)
+    assert optimizer.best[1] == 12
+    with pytest.warns(ExhaustedWarning):
+        rest = optimizer.ask(40)
+    assert len(rest) + 12 == sum(a * b <= 12 for a in range(1, 7) for b in range(1, 7))

@@ -17,7 +17,7 @@ from diffhpo.end_with_parent import end_with_parent
 from diffhpo.policy import derived_seed
 from diffhpo.pretraining.episode import Episode, draw_episode
 from diffhpo.pretraining.preset import Preset
-from diffhpo.pretraining.rollout import FIRST_CHUNK, load_rollouts
+from diffhpo.pretraining.rollout import FIRST_CHUNK, Rollouts, load_rollouts
 from diffhpo.pretraining.source import TaskSource
 from diffhpo.prior.task_batch import TaskBatch
 
@@ -73,6 +73,7 @@ class EpisodeStream:
         )
         self._pending: deque[tuple[int, Future[TaskBatch]]] = deque()
         self._chunk: tuple[int, TaskBatch] | None = None
+        self._runs: tuple[int, Rollouts] | None = None
 
     def __enter__(self) -> EpisodeStream:
         return self
@@ -98,7 +99,9 @@ class EpisodeStream:
         runs = None
         if number is not None:
             assert self.rollouts is not None
-            runs = load_rollouts(self.rollouts, number).rows(slice(first, first + preset.batch))
+            if self._runs is None or self._runs[0] != number:
+                self._runs = number, load_rollouts(self.rollouts, number)
+            runs = self._runs[1].rows(slice(first, first + preset.batch))
         return draw_episode(
             part,
             generator,
