@@ -55,6 +55,21 @@ def test_suggest_prints_csv_and_says_what_it_inferred(files):
     assert result.stdout == run("suggest", "--history", files / "trials.csv", "--n", 2).stdout
 
 
+def test_suggest_in_a_conditional_space(tmp_path):
+    (tmp_path / "trials.csv").write_text("kernel,degree,score\nlinear,,0.5\npoly,3,0.7\nrbf,,\n")
+    space = {
+        "kernel": {"type": "categorical", "choices": ["linear", "poly", "rbf"]},
+        "degree": {"type": "int", "low": 2, "high": 5, "when": {"kernel": ["poly"]}},
+    }
+    (tmp_path / "space.json").write_text(json.dumps(space))
+    result = run(
+        "suggest", "--history", tmp_path / "trials.csv", "--space", tmp_path / "space.json", "--n", 3
+    )
+    assert result.exit_code == 0, result.output
+    # linear, rbf and poly with 3 are known; what is left is poly with 2, 4 and 5.
+    assert sorted(result.stdout.splitlines()[1:]) == ["poly,2", "poly,4", "poly,5"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -330,8 +330,8 @@ def test_save_and_load_go_on_with_the_same_bits(tmp_path):
         optimizer.tell(suggestion, value(suggestion.parameters))
     optimizer.tell(MIXED.sample(1, seed=5)[0], float("inf"))
     with pytest.warns(InputWarning, match="infinite"):
-        optimizer.tell(optimizer.ask(1)[0], failed=True)
-        optimizer.ask(1)
+        asked = optimizer.ask(2)
+    optimizer.tell(asked[0], failed=True)
     optimizer.enqueue(MIXED.sample(1, seed=9))
     optimizer.save(path)
     again = Optimizer.load(path)

@@ -6,11 +6,13 @@ import textwrap
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from diffhpo.errors import InputError
 from diffhpo.history import History
 from diffhpo.history_policy import HistoryPolicy, training_stages
-from diffhpo.policy import Policy, initial_design
+from diffhpo.policy import Policy, initial_design, new_rows
 from diffhpo.recipe import BRIEF, ELITE, Recipe
 
 #: As the two recipes, with little training, for tests that look at behaviour and not at quality.
@@ -173,3 +175,14 @@ def test_bad_seeds_are_named(seed):
 def test_an_unknown_recipe_is_named():
     with pytest.raises(InputError, match=r"'best'.*'brief', 'elite'"):
         HistoryPolicy("best")
+
+
+@given(seed=st.integers(0, 2**32), n=st.integers(0, 30), m=st.integers(0, 30))
+def test_new_rows_agree_with_comparing_all_pairs(seed, n, m):
+    rng = np.random.default_rng(seed)
+    rows, seen = rng.integers(-1, 2, (n, 2)) * 0.5, rng.integers(-1, 2, (m, 2)) * -0.5
+    kept = []
+    for row in rows:
+        if not any((row == other).all() for other in [*seen, *kept]):
+            kept.append(row)
+    np.testing.assert_array_equal(new_rows(rows, seen), np.array(kept).reshape(-1, 2))

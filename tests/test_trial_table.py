@@ -98,3 +98,12 @@ def test_configurations_are_written_as_they_are_read(tmp_path):
         assert list(csv.DictReader(file)) == [{"lr": "0.1", "kind": "a"}, {"lr": "0.2", "kind": "b"}]
     with pytest.raises(DataError, match="could not be written"):
         write_configurations(tmp_path / "no" / "next.csv", [], [])
+
+
+def test_an_empty_cell_is_a_parameter_that_was_not_active(tmp_path):
+    table = read_trial_table(write(tmp_path, "kernel,degree,score\nlinear,,0.5\npoly,3,0.7\n"))
+    assert table.configurations() == [{"kernel": "linear"}, {"kernel": "poly", "degree": 3}]
+    with pytest.raises(SpaceError, match=r"'degree' has empty cells.*space file"):
+        infer_space(table)
+    write_configurations(tmp_path / "next.csv", ["kernel", "degree"], table.configurations())
+    assert (tmp_path / "next.csv").read_text() == "kernel,degree\nlinear,\npoly,3\n"
