@@ -3,9 +3,9 @@
 
     python bench/wide_spaces.py --dims 40 100 --seeds 3
 
-Functions are BBOB's (package ioh). A method's score is the gap between its best of 50 trials and the optimum, as a
-share of the gap that random search leaves: geometric mean over functions and seeds, interval over functions. Block
-sizes were chosen on the functions of --choose, which are not among those reported.
+Functions are BBOB's (package ioh). A method's score is the gap between its best of 50 trials and the optimum,
+as a share of the gap that random search leaves: geometric mean over functions and seeds, interval over
+functions. Block sizes were chosen on the functions of --choose, which are not among those reported.
 """
 
 from __future__ import annotations
