@@ -46,6 +46,10 @@ class ExhaustedWarning(DiffHPOWarning):
     """A finite space has fewer new configurations than were asked for."""
 
 
+class AllFailedWarning(DiffHPOWarning):
+    """Every trial so far failed, so suggestions come from the initial design."""
+
+
 class DimensionWarning(DiffHPOWarning):
     """A space has more columns than the pretrained model takes; the message says how it is searched."""
 

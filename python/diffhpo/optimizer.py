@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 
 from diffhpo.blockwise_policy import BlockwisePolicy
-from diffhpo.errors import CheckpointError, DimensionWarning, ExhaustedWarning, InputError, InputWarning
+from diffhpo.errors import (
+    AllFailedWarning,
+    CheckpointError,
+    DimensionWarning,
+    ExhaustedWarning,
+    InputError,
+    InputWarning,
+)
 from diffhpo.history import Array, History
 from diffhpo.model.universal.dimensions import MAX_DIM
 from diffhpo.policy import Policy, check_seed, initial_design, new_rows
@@ -22,6 +29,8 @@ from diffhpo.trial import Suggestion, Trial, checked_value
 
 #: Finite spaces up to this size are listed when samples give no new configuration.
 LISTABLE = 4096
+#: Of those so many are chosen one by one; a larger request gets the rest in their own order.
+CHOSEN = 32
 
 
 @dataclass
@@ -122,7 +131,7 @@ class Optimizer:
         """The next `n` configurations to evaluate, distinct from each other and from all before.
 
         Configurations of `enqueue` come first. A finite space that has fewer left gives what it has, with an
-        ExhaustedWarning.
+        ExhaustedWarning; where all trials failed, an AllFailedWarning says that nothing is known.
 
         Raises:
             InputError: if `n` is not a whole number of 0 or more.
@@ -135,6 +144,14 @@ class Optimizer:
         units = self._stack(self._queue[:n])
         units = np.concatenate([units, self._design(history, units, int(n))])
         if len(units) < n:
+            if len(history) == 0 and len(history.failed) >= max(1, self.initial):
+                warnings.warn(
+                    f"all {len(history.failed)} trials failed: nothing is known of good configurations, and "
+                    "suggestions spread over the space; check the objective, or tell the space what to leave "
+                    "out",
+                    AllFailedWarning,
+                    stacklevel=2,
+                )
             units = self._extend(history, units, int(n))
         if len(units) < n:
             warnings.warn(
@@ -416,14 +433,17 @@ class Optimizer:
         known = History(history.x, history.y, failed=history.failed, pending=pending)
         proposed = self.policy.suggest(known, n - len(units), snap=self.space.snap)
         units = np.concatenate([units, new_rows(proposed, known.seen)])
-        while len(units) < n:
+        for _ in range(CHOSEN):
+            if len(units) >= n:
+                return units
             rest = self._unseen(np.concatenate([history.seen, units]), n - len(units))
             if len(rest) == 0:
-                break
+                return units
             pending = np.concatenate([history.pending, units])
             known = History(history.x, history.y, failed=history.failed, pending=pending)
             units = np.concatenate([units, rest[[self.policy.choose(known, rest)]]])
-        return units
+        rest = self._unseen(np.concatenate([history.seen, units]), n - len(units))
+        return np.concatenate([units, rest])[:n]
 
     def _unseen(self, seen: Array, count: int) -> Array:
         """Configurations not in `seen`: all of a small finite space, else a quasi-random few."""

@@ -71,10 +71,13 @@ def initial_design(dim: int, count: int, *, start: int, seed: int) -> Array:
         (3, 2)
     """
     sequence = qmc.Sobol(dim, scramble=True, rng=np.random.default_rng([seed, dim]))
+    if count == 0:
+        return np.empty((0, dim))
     if start:
         sequence.fast_forward(start)
-    # random(n) warns unless n is a power of two; random(1) never does.
-    return np.concatenate([sequence.random(1) for _ in range(count)]) if count else np.empty((0, dim))
+        return sequence.random(count)
+    # The first call warns unless its number of points is a power of two.
+    return np.concatenate([sequence.random(1), sequence.random(count - 1)])
 
 
 def new_rows(rows: Array, seen: Array) -> Array:

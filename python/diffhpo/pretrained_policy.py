@@ -52,6 +52,9 @@ class PretrainedRecipe:
     """Pending configurations of the discrete protocol that are scored at once."""
     batch_shortlist: int = 192
     """Of more candidates than this a batch is chosen among the best."""
+    joint: int = 64
+    """Configurations of a batch that are chosen jointly; of a larger one the rest are drawn by the diffusion
+    model alone."""
 
     def __post_init__(self) -> None:
         if self.rank_with not in ("auto", "predictor", "gp", "both"):
@@ -65,7 +68,8 @@ class PretrainedPolicy:
 
     Candidates come from the diffusion model (samples of the posterior of the optimum), from around the best
     trials and from everywhere; the Predictor's expected improvement ranks them, and the best are refined. A
-    batch is chosen one by one, each choice conditioning the next.
+    batch is chosen one by one, each choice conditioning the next, up to 64; what is asked for beyond that are
+    further samples of the posterior of the optimum.
 
     Args:
         model: the universal model; the package's own by default.
@@ -125,6 +129,29 @@ class PretrainedPolicy:
             design = initial_design(history.dim, count, start=len(history.seen), seed=self.seed)
             return design if snap is None else snap(design)
         run = self.read(history)
+        joint = min(count, self.recipe.joint)
+        chosen = self._ranked(history, run, joint, snap)
+        if count == joint or len(chosen) < joint:
+            return chosen
+        return np.concatenate([chosen, self._drawn(history, run, count - joint, chosen, snap)])
+
+    def _drawn(
+        self, history: History, run: InContextModel, count: int, chosen: Array, snap: Snap | None
+    ) -> Array:
+        """Up to `count` further samples of the posterior of the optimum, (k, d)."""
+        found = np.empty((0, history.dim))
+        seen = np.concatenate([history.seen, chosen])
+        for attempt in range(4):
+            if len(found) >= count:
+                break
+            seed = derived_seed(self.seed, len(history), len(history.pending), 2, attempt)
+            drawn = self._generate(run, count, seed).double().numpy()
+            drawn = drawn if snap is None else snap(drawn)
+            found = np.concatenate([found, new_rows(drawn, np.concatenate([seen, found]))])
+        return found[:count]
+
+    def _ranked(self, history: History, run: InContextModel, count: int, snap: Snap | None) -> Array:
+        """The best of the candidates, chosen jointly; fewer where snapping leaves fewer."""
         candidates = self.candidates(history, run, count)
         candidates = new_rows(candidates if snap is None else snap(candidates), history.seen)
         scorers = self._scorers(history, run)
@@ -192,19 +219,22 @@ class PretrainedPolicy:
         rng = np.random.default_rng([self.seed, len(history), len(history.pending)])
         groups = []
         if recipe.generated:
-            generated = run.generate(
-                max(recipe.generated, 4 * count),
-                seed=seed,
-                steps=recipe.reverse_steps,
-                guidance=recipe.guidance,
-                executor=self.executor,
-            )
+            generated = self._generate(run, max(recipe.generated, 4 * count), seed)
             groups.append(generated.double().numpy())
         if recipe.spread:
             groups.append(rng.random((recipe.spread, history.dim)))
         if recipe.elites:
             groups.append(self._around_best(history, rng))
         return np.concatenate(groups)
+
+    def _generate(self, run: InContextModel, count: int, seed: int) -> torch.Tensor:
+        return run.generate(
+            count,
+            seed=seed,
+            steps=self.recipe.reverse_steps,
+            guidance=self.recipe.guidance,
+            executor=self.executor,
+        )
 
     def _around(self, points: Array, scale: float, dim: int, rng: np.random.Generator) -> Array:
         """(refined, d) copies of points in turn, moved by about `scale`."""
