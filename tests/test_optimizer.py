@@ -257,6 +257,7 @@ def test_failures_are_told_and_not_raised(workers):
         assert trial.failed == (trial.parameters["flag"] or trial.parameters["kind"] == "a")
 
 
+@pytest.mark.fault(32)
 def test_threads_evaluate_at_once():
     barrier = threading.Barrier(3, timeout=20)
     optimizer = Optimizer(MIXED, policy=Sobol())

@@ -52,6 +52,8 @@ class PretrainedRecipe:
     """Pending configurations of the discrete protocol that are scored at once."""
     batch_shortlist: int = 192
     """Of more candidates than this a batch is chosen among the best."""
+    pending_size: int = 64
+    """Pending configurations that a choice is conditioned on, the most promising ones."""
     joint: int = 64
     """Configurations of a batch that are chosen jointly; of a larger one the rest are drawn by the diffusion
     model alone."""
@@ -272,8 +274,13 @@ class PretrainedPolicy:
 
     def _choose_batch(self, history: History, run: InContextModel, points: Array, count: int) -> list[int]:
         """Greedy: the best by expected improvement, given the earlier choices at their predicted means."""
-        pending = len(history.pending)
-        points = np.concatenate([history.pending, points])
+        waiting = history.pending
+        if len(waiting) > self.recipe.pending_size:
+            with torch.no_grad():
+                score = run.log_improvement(torch.from_numpy(waiting.copy()), noisy=self.recipe.noisy)
+            waiting = waiting[np.argsort(-score.numpy(), kind="stable")[: self.recipe.pending_size]]
+        pending = len(waiting)
+        points = np.concatenate([waiting, points])
         belief = run.belief(torch.from_numpy(points), noisy=self.recipe.noisy)
         for index in range(pending):
             belief.believe(index)

@@ -2,15 +2,16 @@
 """The faults that the package answers for: number -> (what goes wrong, what the user gets)."""
 
 PROMISES = (
-    "The same inputs, seed and version give identical suggestions on one executor, for any number of threads, "
-    "any batch split and any process.",
+    "The same inputs, seed and version give identical suggestions on one executor, for any number of "
+    "threads, any batch split and any process.",
     "CPU and CUDA agree within a stated bound ([numerics](numerics.md)); their noise has the same bits.",
     "Every suggestion is inside the space and valid.",
     "`ask(n)` gives n distinct configurations, or says how many there are.",
-    "Nothing that was told is lost: with a path, it is on disk when `run` or `minimize` goes on; a benchmark's "
-    "journal has each run when it is finished.",
+    "Nothing that was told is lost: with a path, it is on disk when `run` or `minimize` goes on; a "
+    "benchmark's journal has each run when it is finished.",
     "No pickle is read, and no network is used but by `diffhpo data fetch`.",
-    "Nothing falls back in silence: an error, or a warning class of `diffhpo.errors`, says what is done instead.",
+    "Nothing falls back in silence: an error, or a warning class of `diffhpo.errors`, says what is done "
+    "instead.",
     "An error names the argument, what came, what is accepted and what to do, and leaves the object usable.",
     "Arrays that are given are never changed.",
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes docs/reliability.md: the promises, and for every fault what the user gets and the tests that show it.
+"""Writes docs/reliability.md: the promises, and for every fault what the user gets and the tests of it.
 
 python tests/faults/reliability_page.py
 """

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Devices that are not there, are another, or run out of memory."""
 
+import os
 import subprocess
 import sys
 
@@ -30,9 +31,12 @@ def test_22_cuda_asked_for_and_not_there():
 def test_22_imports_do_not_need_a_device():
     script = "import diffhpo, diffhpo.model, diffhpo.kernels.ops, diffhpo.optimizer; print('fine')"
     run = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, env={"CUDA_VISIBLE_DEVICES": "9"},
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "9"},
         check=True,
-    )  # fmt: skip
+    )
     assert run.stdout.strip() == "fine"
 
 

@@ -55,6 +55,15 @@ def whole(tmp_path_factory):
     return {name: (folder / name).read_bytes() for name in READERS}
 
 
+def refusal(read, path):
+    """The message of the package's own error, or None if the file is read; anything else is a failure."""
+    try:
+        read(path)
+    except DiffHPOError as error:
+        return str(error)
+    return None
+
+
 @pytest.mark.fault(25)
 @pytest.mark.parametrize("name", READERS)
 def test_25_every_length_is_refused(name, whole, tmp_path):
@@ -75,10 +84,8 @@ def test_25_a_flipped_bit_is_read_or_refused(name, whole, tmp_path, place, bit, 
     data[int(place * size)] ^= 1 << bit
     path = tmp_path / "file"
     path.write_bytes(data)
-    try:
-        READERS[name][1](path)
-    except CheckpointError as error:
-        assert str(path) in str(error)
+    message = refusal(READERS[name][1], path)
+    assert message is None or str(path) in message
 
 
 @pytest.mark.fault(25)
@@ -110,7 +117,7 @@ def test_25_other_schemas_and_shapes(name, whole, tmp_path):
     metadata = json.loads(data[8 : 8 + size])["__metadata__"]
     path = tmp_path / "file"
     path.write_bytes(save({"a": torch.zeros(3)}, {**metadata, "schema": "99"}))
-    with pytest.raises(CheckpointError, match="schema 99.*install a newer diffhpo"):
+    with pytest.raises(CheckpointError, match=r"schema 99.*install a newer diffhpo"):
         READERS[name][1](path)
     for broken in ({"a": torch.zeros(3)}, {}):
         path.write_bytes(save(broken, metadata))
@@ -155,7 +162,5 @@ def test_25_any_bytes_as_a_table_or_a_space(data, tmp_path):
     path = tmp_path / "file"
     path.write_bytes(data)
     for read in (read_trial_table, read_space_file):
-        try:
-            read(path)
-        except DiffHPOError as error:
-            assert str(path) in str(error)
+        message = refusal(read, path)
+        assert message is None or str(path) in message

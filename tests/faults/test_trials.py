@@ -45,7 +45,7 @@ def test_01_nan_is_named_and_changes_nothing():
     with pytest.raises(InputError, match=r"y_obs\[1\] is nan.*failed"):
         DiffusionHPO().observe_and_suggest([[0.1], [0.2]], [0.0, np.nan])
     optimizer = told([1.0, 2.0])
-    with pytest.raises(InputError, match="nan.*failed=True"):
+    with pytest.raises(InputError, match=r"nan.*failed=True"):
         optimizer.tell(SPACE.sample(1, seed=9)[0], float("nan"))
     assert len(optimizer.trials) == 2
     assert are_valid(optimizer.ask(2))

@@ -157,6 +157,7 @@ def test_bad_statistics_are_refused(root: Path, entry: Any) -> None:
 # What is damaged ----------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(27)
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
 @pytest.mark.parametrize("name", ["hpob-data/meta-test-dataset.json", "hpob-data/bo-initializations.json"])
 @pytest.mark.parametrize("packed", [False, True])
@@ -318,6 +319,7 @@ def test_surrogate_of_another_dimension_is_refused(root: Path) -> None:
         task.surrogate(task.x)
 
 
+@pytest.mark.fault(39)
 def test_without_xgboost_only_the_call_fails(tiny_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "xgboost", None)
     task = Benchmark(tiny_root).task("100", "1")

@@ -165,6 +165,7 @@ def test_one_archive_can_be_fetched_alone(
         fetch.fetch("hpo-b", tmp_path)
 
 
+@pytest.mark.fault(27)
 @pytest.mark.parametrize("bad", ["gone", "wrong", "endless", "short", "plain"])
 def test_the_next_mirror_serves_when_one_fails(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: str
@@ -195,6 +196,7 @@ def test_when_all_mirrors_fail_each_is_named_with_its_reason(
     assert not (tmp_path / "hpob" / "hpob-data").exists()
 
 
+@pytest.mark.fault(27)
 def test_a_wrong_checksum_names_both_hashes_and_leaves_nothing(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +208,7 @@ def test_a_wrong_checksum_names_both_hashes_and_leaves_nothing(
     assert list((tmp_path / "hpob" / "downloads").iterdir()) == []
 
 
+@pytest.mark.fault(27)
 @pytest.mark.parametrize(
     ("way", "ranges"),
     [
@@ -274,6 +277,7 @@ def test_a_server_that_mishandles_ranges_is_left(
     assert fetch.verify(tmp_path, "hpob-data")
 
 
+@pytest.mark.fault(27)
 def test_offline_says_where_to_bring_the_file_and_takes_it_there(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,6 +317,7 @@ def test_the_cache_is_the_argument_else_the_variable_else_the_users(
     assert fetch.cache_directory().parts[-2:] == ("diffhpo", "hpob")
 
 
+@pytest.mark.fault(28)
 def test_a_cache_that_cannot_be_written_names_the_variable(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,6 +331,7 @@ def test_a_cache_that_cannot_be_written_names_the_variable(
             fetch.fetch("hpob-data", tmp_path / "locked", progress=False)
 
 
+@pytest.mark.fault(28, 30)
 def test_a_full_disk_names_the_variable_and_the_next_try_succeeds(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -435,6 +441,7 @@ def special(name: str, mode: int) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.fault(27)
 @pytest.mark.parametrize(
     ("contents", "reason"),
     [

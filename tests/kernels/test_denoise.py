@@ -110,6 +110,7 @@ def test_bits_do_not_depend_on_the_split(
     assert torch.equal(torch.cat(parts), whole)
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize("threads", [2, 3, 7, 64])
 def test_bits_do_not_depend_on_threads(make_problem, isa: str, threads: int) -> None:
     problem, packed = make_problem(10, 64, 2, (200, 1, 0, 33))

@@ -46,6 +46,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.fault(36)
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 @pytest.mark.parametrize(
     "script",

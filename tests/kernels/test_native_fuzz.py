@@ -111,6 +111,7 @@ def call(name: str, arguments: Call) -> None:
     getattr(ops.native(), name)(*positions, **{k: v for k, v in arguments.items() if isinstance(k, str)})
 
 
+@pytest.mark.fault(37)
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_tensor_is_an_exception(recorded: dict[str, Call], data: st.DataObject) -> None:
@@ -127,6 +128,7 @@ def test_a_damaged_tensor_is_an_exception(recorded: dict[str, Call], data: st.Da
         call(name, arguments)
 
 
+@pytest.mark.fault(37)
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_value_in_place_of_another_never_crashes(recorded: dict[str, Call], data: st.DataObject) -> None:

@@ -296,6 +296,7 @@ def test_a_broken_parameter_is_named(executor: str, value: float) -> None:
     assert torch.equal(denoiser.sample(None, 2, steps=10, executor=executor), expected)
 
 
+@pytest.mark.fault(24)
 @pytest.mark.parametrize("executor", ["reference", "cpu"])
 def test_a_diverging_network_names_the_step(executor: str) -> None:
     network = random_network()

@@ -54,6 +54,7 @@ def test_any_flipped_bit_of_a_line_is_found() -> None:
             assert decode_line(bytes(damaged)) is None, (position, bit)
 
 
+@pytest.mark.fault(29)
 def test_every_truncation_leaves_the_records_before_it(filled: Path) -> None:
     path = filled / "journal.jsonl"
     content = path.read_bytes()
@@ -126,6 +127,7 @@ def holder(filled: Path) -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
+@pytest.mark.fault(31)
 def test_the_lock_excludes_other_processes_until_they_die(
     filled: Path, holder: subprocess.Popen[str]
 ) -> None:
@@ -188,6 +190,7 @@ def test_a_read_only_directory_is_named(filled: Path) -> None:
         filled.chmod(0o755)
 
 
+@pytest.mark.fault(30)
 def test_a_full_disk_keeps_finished_work(filled: Path) -> None:
     """The limit on the file's size stands for the end of the disk: both give a short write, then an error."""
     grown = replace(GRID, seeds=("0", "1", "2", "3"))

@@ -135,6 +135,7 @@ def test_shards_and_split_grids_are_put_together(tmp_path: Path) -> None:
         build_report([two, other])
 
 
+@pytest.mark.fault(40)
 def test_missing_and_failed_runs_are_refused_or_listed(tmp_path: Path) -> None:
     """One failed, one missing: the aggregate is refused, or both are left out for all methods."""
     cells = GRID.cells()

@@ -210,6 +210,7 @@ def report_of(directory: Path) -> dict[str, bytes]:
     return {**files, "report.md": text}
 
 
+@pytest.mark.fault(29)
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads the process tree from /proc")
 def test_a_killed_study_resumes_to_the_same_results(suite: str, tmp_path: Path) -> None:
     """kill -9 at random moments, again and again, until the study is through."""
@@ -273,6 +274,7 @@ def test_a_script_without_a_guard_is_told_so(suite: str, tmp_path: Path) -> None
     assert "RunError: the worker processes do not start" in done.stderr
 
 
+@pytest.mark.fault(31)
 def test_a_directory_in_use_stops_a_second_study(suite: str, tmp_path: Path) -> None:
     process = start_study(suite, tmp_path / "run")
     wait_until(lambda: (tmp_path / "run" / "journal.jsonl").exists())

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+#: Values are taken to lie within this bound: sums and differences of larger ones overflow.
+LARGEST = 1e150
+
 
 @dataclass(frozen=True)
 class ValueScale:
@@ -43,7 +46,7 @@ class ValueScale:
             >>> ValueScale.fit(y, torch.ones_like(y, dtype=torch.bool)).standardise(y).argsort()
             tensor([[2, 0, 1, 3]])
         """
-        y = y.double()
+        y = _bounded(y)
         count = mask.sum(1, keepdim=True)
         one = torch.ones(len(y), 1, dtype=y.dtype, device=y.device)
         if y.shape[1] == 0:
@@ -68,7 +71,7 @@ class ValueScale:
 
     def standardise(self, y: Tensor) -> Tensor:
         """(B, m) values -> (B, m) z."""
-        return (_warp((y.double() - self.median) / self.span) - self.location) / self.scale
+        return (_warp((_bounded(y) - self.median) / self.span) - self.location) / self.scale
 
     def restore(self, z: Tensor) -> Tensor:
         """(B, m) z -> (B, m) values, the inverse of `standardise`."""
@@ -77,8 +80,12 @@ class ValueScale:
 
     def log_slope(self, y: Tensor) -> Tensor:
         """log dz/dy at (B, m) values: add it to log p(z) to have log p(y)."""
-        a = (y.double() - self.median) / self.span
+        a = (_bounded(y) - self.median) / self.span
         return -torch.log1p((-a).clamp_min(0)) - (self.span * self.scale).log()
+
+
+def _bounded(y: Tensor) -> Tensor:
+    return y.double().clamp(-LARGEST, LARGEST)
 
 
 def _warp(a: Tensor) -> Tensor:
