@@ -125,3 +125,21 @@ def test_names_reach_the_model(model):
 def test_long_histories_are_bounded(model, trials):
     run = PretrainedPolicy(model, recipe=SMALL).read(history(trials))
     assert run.embedding.context.x.shape[1] == 100
+
+
+@pytest.mark.parametrize(
+    ("columns", "ranked_by"),
+    [
+        ({}, 2),
+        ({"names": ["x", "y"]}, 2),
+        ({"names": ["learning_rate", "y"]}, 1),
+        ({"names": ["learning_rate", "y"], "kinds": [0, 1]}, 1),
+        ({"names": ["learning_rate", "y"], "kinds": [0, 2]}, 2),
+        ({"names": ["learning_rate", "y"], "kinds": [0, 2], "recipe": {"rank_with": "predictor"}}, 1),
+        ({"recipe": {"rank_with": "gp"}}, 1),
+    ],
+)
+def test_what_ranks_follows_from_what_is_known_of_the_columns(model, columns, ranked_by):
+    policy = PretrainedPolicy(model, **columns)
+    seen = history(6, dim=2)
+    assert len(policy._scorers(seen, policy.read(seen))) == ranked_by

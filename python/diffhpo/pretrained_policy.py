@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 from diffhpo.errors import InputError
 from diffhpo.history import Array, History, check_pool
 from diffhpo.local_moves import LocalMoves
-from diffhpo.model.universal.dimensions import MAX_DIM
+from diffhpo.model.universal.dimensions import CATEGORICAL, MAX_DIM
 from diffhpo.model.universal.in_context import Generators, InContextModel
 from diffhpo.model.universal.model import UniversalModel
 from diffhpo.one_thread import one_thread
@@ -44,7 +44,9 @@ class PretrainedRecipe:
     """Whether the expected improvement counts what the Predictor takes for noise."""
     rank_with: str = "auto"
     """"predictor"; "gp", fitted to the run; or "both", the mean of their ranks, without refinement. "auto" is
-    "predictor" where the name of a parameter is known, and "both" elsewhere, as validation tasks had it."""
+    "predictor" where the name of a parameter is known and none is categorical, and "both" elsewhere: so
+    validation tasks had it. Names tell of ranges that users of HPO-B's kind search; in mixed spaces of other
+    ranges they led to the bounds, from which a GP fitted to the run holds back."""
     context_size: int = 100
     """Trials that are read, the most that training had; of more, `History.bounded` keeps the best, the latest
     and a spread."""
@@ -66,7 +68,7 @@ class PretrainedRecipe:
 
 
 class PretrainedPolicy:
-    """Suggests from pretrained weights: no fitting, milliseconds, any space of up to 32 dimensions.
+    """Suggests from pretrained weights, in milliseconds, for any space of up to 32 dimensions.
 
     Candidates come from the diffusion model (samples of the posterior of the optimum), from around the best
     trials and from everywhere; the Predictor's expected improvement ranks them, and the best are refined. A
@@ -114,7 +116,8 @@ class PretrainedPolicy:
         self.recipe = recipe if isinstance(recipe, PretrainedRecipe) else PretrainedRecipe(**(recipe or {}))
         self.executor = executor
         told = self.roles is not None and bool((self.roles > 0).any())
-        auto = "predictor" if told else "both"
+        mixed = self.kinds is not None and bool((self.kinds == CATEGORICAL).any())
+        auto = "predictor" if told and not mixed else "both"
         self._rank_with = auto if self.recipe.rank_with == "auto" else self.recipe.rank_with
         self._generators = Generators(self.model)
 
