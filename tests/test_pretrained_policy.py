@@ -87,6 +87,13 @@ def test_an_exhausted_space_gives_what_is_left(model):
     assert len(out) <= 1
 
 
+def test_a_space_of_which_all_was_seen_has_nothing_left(model):
+    space = Space({"max_depth": Int(1, 3)})  # its name is known, so the best candidates would be refined
+    policy = PretrainedPolicy(model, seed=0, kinds=space.column_kinds, names=space.column_names)
+    history = History(space.all_units(), [0.1, 0.5, 0.3])
+    assert policy.suggest(history, 2, snap=space.snap).shape == (0, 1)
+
+
 def test_the_discrete_choice_has_the_largest_improvement(model):
     policy, seen = PretrainedPolicy(model, recipe={"rank_with": "predictor"}), history(8)
     pool = np.random.default_rng(1).random((300, 3))

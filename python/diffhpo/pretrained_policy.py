@@ -159,6 +159,8 @@ class PretrainedPolicy:
         """The best of the candidates, chosen jointly; fewer where snapping leaves fewer."""
         candidates = self.candidates(history, run, count)
         candidates = new_rows(candidates if snap is None else snap(candidates), history.seen)
+        if len(candidates) == 0:  # a finite space of which all was seen
+            return candidates
         scorers = self._scorers(history, run)
         scores = _scores(scorers, candidates)
         rng = np.random.default_rng([self.seed, len(history), len(history.pending), 1])

@@ -88,7 +88,7 @@ def test_scale_and_offset_of_the_points_do_not_matter(scale, offset):
 
 
 def test_graphs_are_left_alone():
-    X, Y = data()
+    X, _ = data()
     X.requires_grad_()
     found = suggest(BOUNDS, X, (X**2).sum(-1, keepdim=True), 2)
     assert not found.requires_grad

@@ -103,8 +103,8 @@ def _checked_bounds(bounds: Tensor, dim: int) -> tuple[list[float], list[float]]
     _check_points("bounds", bounds)
     if bounds.shape != (2, dim):
         raise InputError(
-            f"bounds has shape {tuple(bounds.shape)}; (2, {dim}) is needed, lower bounds first, for the {dim} "
-            "dimensions of train_X"
+            f"bounds has shape {tuple(bounds.shape)}; (2, {dim}) is needed, lower bounds first: train_X has "
+            f"{dim} dimensions"
         )
     lower, upper = bounds.detach().double().cpu().tolist()
     for index, (low, high) in enumerate(zip(lower, upper, strict=True)):
@@ -126,8 +126,8 @@ def _checked_values(train_Y: Tensor, count: int) -> list[float]:
     if not bool(values.isfinite().all()):
         row = int((~values.isfinite()).nonzero()[0])
         raise InputError(
-            f"train_Y[{row}] is {float(values[row])}; finite values are needed: leave failed evaluations out, "
-            "and give their points in X_pending so that they are not proposed again"
+            f"train_Y[{row}] is {float(values[row])}; finite values are needed: leave failed evaluations "
+            "out, and give their points in X_pending so that they are not proposed again"
         )
     return [float(value) for value in values]
 
