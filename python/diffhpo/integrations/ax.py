@@ -34,7 +34,7 @@ _LOST = (TrialStatus.FAILED, TrialStatus.ABANDONED)
 _EVALUATED = (TrialStatus.COMPLETED, TrialStatus.EARLY_STOPPED)
 
 
-class DiffusionGenerationNode(ExternalGenerationNode):  # type: ignore[misc]  # Ax's own types are not found
+class DiffusionGenerationNode(ExternalGenerationNode):  # type: ignore[misc, unused-ignore]  # where Ax is not installed
     """Proposes arms with the pretrained diffusion model; a function of the seed and the experiment.
 
     What it knows it reads from the experiment each time: completed and early stopped trials with their last

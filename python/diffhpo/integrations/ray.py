@@ -21,7 +21,7 @@ from diffhpo.trial import Trial
 
 try:
     from ray.tune.search import Searcher
-    from ray.tune.utils.util import flatten_dict, unflatten_dict
+    from ray.tune.utils import flatten_dict, unflatten_dict
 
     from diffhpo.integrations.ray_space import ray_space
 except ImportError as error:
@@ -32,7 +32,7 @@ except ImportError as error:
 _VERSION = 1
 
 
-class DiffusionSearch(Searcher):  # type: ignore[misc]  # Ray's own types are not found
+class DiffusionSearch(Searcher):  # type: ignore[misc, unused-ignore]  # where Ray is not installed
     """Proposes the configurations of Tune's trials with the pretrained diffusion model.
 
     Trials that run are pending, so parallel ones differ. A trial that ends with an error, or whose last
@@ -109,7 +109,10 @@ class DiffusionSearch(Searcher):  # type: ignore[misc]  # Ray's own types are no
         self._start_if_ready()
         return True
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    # The string is FINISHED, which the base class's docstring has and its annotation lacks.
+    def suggest(  # type: ignore[override, unused-ignore]
+        self, trial_id: str
+    ) -> dict[str, Any] | str | None:
         """The configuration of a trial; `Searcher.FINISHED` where a finite space has no new one."""
         optimizer = self._started()
         if trial_id in self._suggested:
@@ -275,7 +278,7 @@ def _check_metric(metric: Any, mode: Any) -> None:
 
 def _number(result: Mapping[str, Any] | None, metric: str | None) -> float | None:
     """The metric's value; None where it is absent or nan."""
-    value = None if result is None else result.get(metric)
+    value = None if result is None or metric is None else result.get(metric)
     if value is None or math.isnan(value):
         return None
     return float(value)

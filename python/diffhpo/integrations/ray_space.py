@@ -57,7 +57,7 @@ def _parameter(name: str, domain: Domain) -> Parameter:
     if isinstance(sampler, (Uniform, LogUniform)) and not (log and quantum not in (None, 1)):
         if isinstance(domain, RayFloat) and quantum is None:
             return Float(float(domain.lower), float(domain.upper), log=log)
-        if isinstance(domain, RayFloat) and not log:
+        if isinstance(domain, RayFloat) and quantum is not None and not log:
             low, high = _multiples(name, domain, quantum)
             return Float(low, high, step=float(quantum)) if low < high else Constant(low)
         if isinstance(domain, RayInteger):

@@ -33,7 +33,7 @@ except ImportError as error:
 _ALL_FAILED = "fits failed.\nIt is very likely that your model is misconfigured"
 
 
-class DiffusionSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no types
+class DiffusionSearchCV(BaseSearchCV):  # type: ignore[misc, unused-ignore]  # scikit-learn has no types
     """Cross-validated search in which a diffusion model proposes each next batch of parameters.
 
     Takes the place of `GridSearchCV` and `RandomizedSearchCV`: the same methods and attributes, the same

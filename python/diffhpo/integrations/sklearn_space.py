@@ -72,7 +72,7 @@ class EstimatorSpace:
         }
 
 
-def estimator_space(param_space: Space | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> EstimatorSpace:
+def estimator_space(param_space: Any) -> EstimatorSpace:
     """Reads a search space in scikit-learn's notation.
 
     Of a list of values, numbers in increasing or decreasing order are an `Ordinal`, one value is a
@@ -99,7 +99,7 @@ def estimator_space(param_space: Space | Mapping[str, Any] | Sequence[Mapping[st
     if isinstance(param_space, Mapping):
         parameters = _parameters(param_space)
         return EstimatorSpace(Space(parameters), {name: name for name in parameters})
-    if not isinstance(param_space, Sequence) or isinstance(param_space, str):
+    if not isinstance(param_space, (list, tuple)):
         raise SpaceError(
             f"param_space is {type(param_space).__name__}; a Space, a dictionary of parameter names, or a "
             "list of such dictionaries is needed"

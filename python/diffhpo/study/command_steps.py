@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import typer
 
@@ -34,12 +35,26 @@ def find_own_classes(methods: Sequence[str]) -> None:
         sys.path.insert(0, here)
 
 
-def run_grid(out: Path, grid: Grid, workers: int | None, progress: bool, retry_failed: bool) -> int:
+def run_grid(
+    out: Path,
+    grid: Grid,
+    workers: int | None,
+    progress: bool,
+    retry_failed: bool,
+    executor: str = "processes",
+) -> int:
     """Runs a grid and tells what happened; the number of failed runs."""
-    from diffhpo.study.runner import run_study
+    from diffhpo.study.runner import Executor, run_study
 
     try:
-        outcome = run_study(out, grid, workers=workers, progress=progress, retry_failed=retry_failed)
+        outcome = run_study(
+            out,
+            grid,
+            workers=workers,
+            executor=cast(Executor, executor),  # run_study refuses another
+            progress=progress,
+            retry_failed=retry_failed,
+        )
     except KeyboardInterrupt as interrupt:
         typer.echo(f"\ninterrupted: {interrupt}", err=True)
         raise typer.Exit(130) from None

@@ -90,6 +90,13 @@ def run(
         typer.Option(help="Part i/n of the grid, to spread it over machines; give each its own --out."),
     ] = "1/1",
     workers: Workers = None,
+    executor: Annotated[
+        str,
+        typer.Option(
+            help="processes of this machine, or ray: those of the Ray cluster that RAY_ADDRESS names or that "
+            "runs here; the journal is written here."
+        ),
+    ] = "processes",
     progress: Progress = True,
     retry_failed: RetryFailed = False,
 ) -> None:
@@ -120,7 +127,7 @@ def run(
         batch=batch,
         shard=shard,
     )
-    failed = run_grid(out, grid, workers, progress, retry_failed)
+    failed = run_grid(out, grid, workers, progress, retry_failed, executor)
     if grid.shard == "1/1":
         typer.echo(f"Report it with: diffhpo bench report {out}" + (" --allow-missing" if failed else ""))
     else:

@@ -111,6 +111,20 @@ def _curve(run: Run, digest: str) -> dict[str, Any]:
     }
 
 
+def death_record(grid: Grid, cell: Cell, cause: str) -> dict[str, Any]:
+    """The journal's record of a run whose worker process ended under it."""
+    return {
+        **cell._asdict(),
+        "protocol": grid.protocol,
+        "corrected": grid.corrected,
+        "trials": grid.trials,
+        "batch": grid.batch,
+        "method_seed": method_seed(cell.space, cell.task, cell.seed),
+        "error": {"type": "WorkerDeath", "message": cause, "traceback": ""},
+        "warnings": {},
+    }
+
+
 def data_digest(task: Task, protocol: Protocol) -> str:
     """16 hexadecimal digits of the SHA-256 of what a protocol reads of a task, its surrogate apart."""
     import numpy as np
