@@ -110,7 +110,7 @@ def _connected(ray: Any) -> Generator[None, None, None]:
         yield
         return
     try:
-        ray.init(log_to_driver=False, logging_level="ERROR")
+        ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
     except Exception as error:  # ConnectionError, RuntimeError, ValueError: Ray has no common one
         raise RunError(
             f"there is no Ray cluster to work on: {error}. RAY_ADDRESS names one; else one is started here"
