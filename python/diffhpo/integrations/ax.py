@@ -22,7 +22,7 @@ try:
     from diffhpo.integrations.ax_space import AxSpace
 except ImportError as error:
     raise DependencyError(
-        f'{error.name} is needed for DiffusionGenerationNode and is not installed: pip install "diffhpo[ax]"'
+        f'DiffusionGenerationNode needs Ax 1.3: {error}; pip install "diffhpo[ax]"'
     ) from error
 
 if TYPE_CHECKING:

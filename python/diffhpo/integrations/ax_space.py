@@ -37,7 +37,7 @@ class AxSpace:
         >>> from ax.core.parameter import ParameterType, RangeParameter
         >>> lr = RangeParameter("lr", ParameterType.FLOAT, 1e-4, 1.0, log_scale=True)
         >>> AxSpace(SearchSpace([lr])).space.parameters["lr"]
-        Float(low=0.0001, high=1.0, log=True, step=None)
+        Float(low=0.0001, high=1.0, log=True)
     """
 
     def __init__(self, search_space: SearchSpace) -> None:

@@ -21,13 +21,11 @@ from diffhpo.trial import Trial
 
 try:
     from ray.tune.search import Searcher
-    from ray.tune.utils import flatten_dict, unflatten_dict
+    from ray.tune.utils.util import flatten_dict, unflatten_dict  # type: ignore[attr-defined, unused-ignore]
 
     from diffhpo.integrations.ray_space import ray_space
 except ImportError as error:
-    raise DependencyError(
-        f'{error.name} is needed for DiffusionSearch and is not installed: pip install "diffhpo[ray]"'
-    ) from error
+    raise DependencyError(f'DiffusionSearch needs Ray Tune: {error}; pip install "diffhpo[ray]"') from error
 
 _VERSION = 1
 

@@ -34,7 +34,7 @@ def ray_space(config: Mapping[str, Any]) -> Space:
     Example:
         >>> from ray import tune
         >>> ray_space({"lr": tune.loguniform(1e-4, 1.0), "epochs": 3}).parameters
-        {'lr': Float(low=0.0001, high=1.0, log=True, step=None)}
+        {'lr': Float(low=0.0001, high=1.0, log=True)}
     """
     _, domains, grids = parse_spec_vars(dict(config))
     if grids:

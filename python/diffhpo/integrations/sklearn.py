@@ -26,7 +26,7 @@ try:
     from sklearn.utils import check_random_state
 except ImportError as error:
     raise DependencyError(
-        f'{error.name} is needed for DiffusionSearchCV and is not installed: pip install "diffhpo[sklearn]"'
+        f'DiffusionSearchCV needs scikit-learn: {error}; pip install "diffhpo[sklearn]"'
     ) from error
 
 #: What the error says that scikit-learn raises where each fit of one call failed.

@@ -92,7 +92,7 @@ def estimator_space(param_space: Any) -> EstimatorSpace:
     Example:
         >>> from scipy.stats import loguniform
         >>> estimator_space({"C": loguniform(1e-3, 1e3), "kernel": ["rbf", "poly"]}).space.parameters["C"]
-        Float(low=0.001, high=1000.0, log=True, step=None)
+        Float(low=0.001, high=1000.0, log=True)
     """
     if isinstance(param_space, Space):
         return EstimatorSpace(param_space, {name: name for name in param_space.parameters})
