@@ -277,41 +277,41 @@ def test_a_trial_of_another_search_is_left_out():
         DiffusionSearch(CONFIG, "loss", "min").on_trial_complete("x", {"loss": 1.0})
 
 
-def _trainable(config):
-    if config["depth"] == 8:
-        raise RuntimeError("this one fails")
-    tune.report({"loss": loss(config) if config["depth"] < 7 else float("nan")})
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own
 def test_a_run_of_tune(tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # on a busy machine nice workers hardly run
     monkeypatch.setenv("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=None)
+
+    def train(config):  # local, so that it is sent by value: the workers do not import this module
+        loss = config["depth"] + config["optimizer"]["lr"]
+        tune.report({"loss": float("nan") if config["depth"] > 5 else loss})
+
+    search = DiffusionSearch(seed=0)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
-        search = DiffusionSearch(seed=0)
-        tuner = tune.Tuner(
-            _trainable,
+        results = tune.Tuner(
+            train,
             param_space=CONFIG,
             tune_config=tune.TuneConfig(
-                search_alg=ConcurrencyLimiter(search, 2), metric="loss", mode="min", num_samples=8
+                search_alg=ConcurrencyLimiter(search, 2),
+                metric="loss",
+                mode="min",
+                num_samples=6,
+                reuse_actors=True,
             ),
             run_config=tune.RunConfig(storage_path=str(tmp_path), name="run", verbose=0),
-        )
-        results = tuner.fit()
+        ).fit()
     finally:
         ray.shutdown()
-    assert len(results) == 8
     told = search._optimizer.trials
-    assert len(told) == 8
-    assert not any(trial.pending for trial in told)
+    assert len(results) == len(told) == 6
     for result in results:
-        depth = result.config["depth"]
-        assert (result.error is not None) == (depth == 8)
         (trial,) = [t for t in told if t.parameters["optimizer/lr"] == result.config["optimizer"]["lr"]]
-        assert trial.failed == (depth >= 7)
+        assert trial.failed == (result.config["depth"] > 5)
+        assert trial.failed or trial.value == result.metrics["loss"]
         assert result.config["epochs"] == 3
     restored = DiffusionSearch(CONFIG, "loss", "min", seed=0)
     restored.restore_from_dir(str(tmp_path / "run"))
