@@ -20,7 +20,7 @@ from diffhpo.space import Space
 from diffhpo.trial import Suggestion, Trial
 
 try:
-    from joblib import effective_n_jobs
+    from joblib import effective_n_jobs  # type: ignore[import-untyped, import-not-found, unused-ignore]
     from sklearn.exceptions import FitFailedWarning
     from sklearn.model_selection._search import BaseSearchCV
     from sklearn.utils import check_random_state

@@ -53,9 +53,9 @@ def ray_records(grid: Grid, pending: deque[Cell], workers: int | None) -> Genera
     with _connected(ray):
         if workers is None:
             workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
-        actor_class = ray.remote(num_cpus=1, max_restarts=0, runtime_env={"env_vars": worker.SINGLE_THREAD})(
-            _RayWorker
-        )
+        actor_class: Any = ray.remote(
+            num_cpus=1, max_restarts=0, runtime_env={"env_vars": worker.SINGLE_THREAD}
+        )(_RayWorker)
         try:
             while pending or running:
                 while pending and len(running) < workers:
