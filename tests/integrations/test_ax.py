@@ -71,6 +71,15 @@ def test_the_same_experiment_and_seed_give_the_same_arms():
     assert arms(0) != arms(1)
 
 
+def test_a_client_that_was_saved_and_loaded_goes_on_as_if_nothing_had_happened(tmp_path):
+    client, _ = client_of(LR, DEPTH, KIND, seed=3)
+    for index, parameters in client.get_next_trials(6).items():
+        client.complete_trial(index, raw_data={"loss": loss(parameters)})
+    client.save_to_json_file(str(tmp_path / "client.json"))
+    loaded = Client.load_from_json_file(str(tmp_path / "client.json"))
+    assert next_arms(loaded, 2) == next_arms(client, 2)
+
+
 def test_trials_are_told_by_their_status():
     client, node = client_of(LR, DEPTH, KIND, objective="score")
     statuses = ["value", "missing", "nan", "failed", "abandoned", "running", "early", "waiting"]

@@ -12,6 +12,7 @@ PAGES = Path(__file__).resolve().parents[2] / "docs" / "integrations"
 NEEDS = {
     "ax": ["ax"],
     "botorch": ["botorch"],
+    "configspace": ["ConfigSpace"],
     "optuna": ["optuna"],
     "ray": ["ray"],
     "sklearn": ["sklearn"],
@@ -26,7 +27,8 @@ def blocks(page):
 
 
 @pytest.mark.parametrize("page", sorted(page.stem for page in PAGES.glob("*.md")))
-@pytest.mark.filterwarnings("default")  # of the other libraries; a user's script does not stop at them either
+# The other libraries warn; a user's script does not stop at that either.
+@pytest.mark.filterwarnings("default", "ignore::DeprecationWarning")
 def test_the_pages_examples_run(page, tmp_path, monkeypatch):
     for package in NEEDS.get(page, []):
         if find_spec(package) is None:

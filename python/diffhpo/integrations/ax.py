@@ -18,6 +18,7 @@ try:
     from ax.core.trial_status import TrialStatus
     from ax.exceptions.core import SearchSpaceExhausted
     from ax.generation_strategy.external_generation_node import ExternalGenerationNode
+    from ax.storage.json_store.registry import CORE_DECODER_REGISTRY, CORE_ENCODER_REGISTRY
 
     from diffhpo.integrations.ax_space import AxSpace
 except ImportError as error:
@@ -133,6 +134,21 @@ class DiffusionGenerationNode(ExternalGenerationNode):  # type: ignore[misc, unu
         parameterization = self._space.parameterization(asked[0].parameters)
         self._waiting.append(self._space.configuration(parameterization))
         return parameterization
+
+
+def _encoded(node: DiffusionGenerationNode) -> dict[str, Any]:
+    return {
+        "__type": type(node).__name__,
+        "seed": node.seed,
+        "initial": node.initial,
+        "name": node.name,
+        "transition_criteria": node.transition_criteria,
+    }
+
+
+# So that a client with this node is saved and loaded, where this module has been imported.
+CORE_ENCODER_REGISTRY[DiffusionGenerationNode] = _encoded
+CORE_DECODER_REGISTRY[DiffusionGenerationNode.__name__] = DiffusionGenerationNode
 
 
 def _objective_values(experiment: Experiment, data: Data) -> dict[tuple[int, str], float]:
