@@ -79,6 +79,7 @@ class StandIn(types.ModuleType):
             death.actor_init_failed = True
             raise death
         if self.dies(reference.cell):
+            self.killed.append(id(reference.actor))
             raise ActorDiedError("The actor died unexpectedly.\n\tclass_name: _RayWorker\nIts node was lost.")
         return reference.actor.worker.run(reference.cell)
 
