@@ -81,8 +81,8 @@ class DiffusionSearchCV(BaseSearchCV):  # type: ignore[misc, unused-ignore]  # s
         >>> from sklearn.datasets import load_iris
         >>> from sklearn.svm import SVC
         >>> search = DiffusionSearchCV(SVC(), {"C": loguniform(1e-3, 1e3)}, n_iter=6, random_state=0)
-        >>> search.fit(*load_iris(return_X_y=True)).best_score_ > 0.95
-        np.True_
+        >>> bool(search.fit(*load_iris(return_X_y=True)).best_score_ > 0.95)
+        True
     """
 
     def __init__(
