@@ -202,7 +202,7 @@ def test_failed_fits_are_warned_of_with_their_cause_and_counted_once():
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")
-@pytest.mark.filterwarnings("ignore::diffhpo.errors.InputWarning")
+@pytest.mark.filterwarnings("ignore::diffhpo.errors.AllFailedWarning")
 def test_where_each_fit_failed_the_error_is_scikit_learns():
     with pytest.raises(ValueError, match="All the 3 fits failed"):
         search(Counted(broken=lambda a: True), SQUARE).fit(X, y)
