@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a study's trials to the values of the next one, group by group."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from diffhpo.integrations.optuna_design import design_value
+from diffhpo.integrations.optuna_groups import Group, decompose, internal_value
+from diffhpo.integrations.optuna_trials import fixed_parameters, proposal, values_of
+from diffhpo.optimizer import Optimizer
+from diffhpo.policy import derived_seed
+from diffhpo.trial import Trial
+
+#: name -> value; a choice of a categorical parameter is its index.
+Values: TypeAlias = dict[str, float | int]
+
+#: States of trials that say something of the parameters' values.
+WITH_VALUES = (TrialState.COMPLETE, TrialState.PRUNED)
+#: A finite group beside which there are others may repeat; up to so many configurations it is listed.
+LISTABLE = 4096
+#: Blocks of the Latin hypercube that are looked at for a configuration that no trial has.
+BLOCKS = 8
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a suggestion is a function of."""
+
+    trials: Sequence[FrozenTrial]
+    """All others of the study, in the order of their numbers."""
+    sign: float
+    """1 if the study maximises, else -1."""
+    number: int
+    """Of the trial that is suggested."""
+    seed: int
+    n_startup_trials: int
+
+
+def propose(study: Study, distributions: Mapping[str, BaseDistribution], attempt: int) -> Values:
+    """Values for the parameters, without those that are inactive in the proposed configuration.
+
+    A group that is the whole of every trial does not repeat; one beside which there are others may.
+
+    Args:
+        study: the trials so far.
+        distributions: what to suggest, by name, none with a single value.
+        attempt: how often this suggestion was drawn before.
+
+    Warns:
+        ExhaustedWarning: if the trials have all configurations, so that one must repeat.
+    """
+    finished = [trial for trial in study.trials if trial.state in WITH_VALUES]
+    groups = decompose(finished, distributions)
+    records = _records(study, finished, distributions)
+    known = [_of_group(group, records) for group in groups]
+    if study.number < study.n_startup_trials:
+        for block in range(attempt, attempt + BLOCKS):
+            found = _designed(study, distributions, block)
+            parts = [_active(group, found) for group in groups]
+            if any(
+                all(part != trial.parameters for trial in told)
+                for part, told in zip(parts, known, strict=True)
+            ):
+                return {name: value for part in parts for name, value in part.items()}
+    found = {}
+    for group, told in zip(groups, known, strict=True):
+        found.update(_from_model(study, group, told, attempt, alone=len(groups) == 1))
+    return found
+
+
+def _records(
+    study: Study, finished: Sequence[FrozenTrial], distributions: Mapping[str, BaseDistribution]
+) -> list[tuple[Values, float | None, bool]]:
+    """Of each trial: its values, its objective (larger is better), whether it failed."""
+    objective = dict(
+        zip((trial.number for trial in finished), values_of(finished, study.sign), strict=True)
+    )
+    found = []
+    for trial in study.trials:
+        own = trial.distributions
+        values = {name: internal_value(own[name], value) for name, value in trial.params.items()}
+        if not trial.state.is_finished():
+            fixed = _internal(fixed_parameters(trial), distributions)
+            values = {**proposal(trial), **fixed, **values}
+        value = objective.get(trial.number)
+        found.append((values, value, trial.state.is_finished() and value is None))
+    return found
+
+
+def _internal(parameters: Mapping[str, object], distributions: Mapping[str, BaseDistribution]) -> Values:
+    found: Values = {}
+    for name, value in parameters.items():
+        # A user's fixed value may be none of the parameter's; Optuna warns when the trial comes to it.
+        try:
+            found[name] = internal_value(distributions[name], value)
+        except (KeyError, ValueError, TypeError):
+            continue
+    return found
+
+
+def _of_group(group: Group, records: Sequence[tuple[Values, float | None, bool]]) -> list[Trial]:
+    """The trials that have a configuration of the group."""
+    found = []
+    for values, value, failed in records:
+        part = {name: values[name] for name in group.distributions if name in values}
+        if (
+            part
+            and all(group.distributions[name]._contains(float(v)) for name, v in part.items())
+            and part == _active(group, part)
+            and set(part) == group.names_active(part)
+        ):
+            found.append(Trial(part, value, failed))
+    return found
+
+
+def _active(group: Group, values: Mapping[str, float | int]) -> Values:
+    """The part of a full configuration that is the group's and active."""
+    active = group.names_active(values)
+    return {name: values[name] for name in group.distributions if name in active}
+
+
+def _designed(study: Study, distributions: Mapping[str, BaseDistribution], block: int) -> Values:
+    count = study.n_startup_trials
+    return {
+        name: internal_value(
+            given, design_value(given, name, study.number + block * count, count=count, seed=study.seed)
+        )
+        for name, given in distributions.items()
+    }
+
+
+def _from_model(study: Study, group: Group, told: list[Trial], attempt: int, *, alone: bool) -> Values:
+    key = zlib.crc32(next(iter(group.distributions)).encode())
+    seed = derived_seed(study.seed, study.number, attempt, key)
+    space = group.space()
+    optimizer = Optimizer(space, seed=seed, direction="maximize", initial=0)
+    optimizer.tell(told)
+    if alone or space.size > LISTABLE:
+        suggestions = optimizer.ask(1)
+        if suggestions:
+            return suggestions[0].parameters
+    history = optimizer.history
+    pool = space.all_units() if space.size <= LISTABLE else history.seen
+    return space.decode(pool[optimizer.policy.choose(history, pool)])
