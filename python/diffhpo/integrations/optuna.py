@@ -27,6 +27,7 @@ from diffhpo.integrations.optuna_groups import (  # noqa: E402
     newest_distributions,
     searchable,
 )
+from diffhpo.integrations.optuna_memory import Memory  # noqa: E402
 from diffhpo.integrations.optuna_proposal import WITH_VALUES, Study, propose  # noqa: E402
 from diffhpo.integrations.optuna_trials import (  # noqa: E402
     CONSTRAINTS,
@@ -97,6 +98,7 @@ class DiffusionSampler(BaseSampler):
         self.n_startup_trials = int(n_startup_trials)
         self.constraints_func = constraints_func
         self._warned: set[str] = set()
+        self._memory = Memory()
 
     def reseed_rng(self) -> None:
         """Nothing to do: each trial's draws are keyed by (seed, trial number) already."""
@@ -127,13 +129,22 @@ class DiffusionSampler(BaseSampler):
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
         for attempt in range(1 + REDRAWS):
             others = _others(study, trial)
-            view = Study(others, sign, trial.number, self.seed, self.n_startup_trials)
+            view = Study(
+                trials=others,
+                sign=sign,
+                number=trial.number,
+                seed=self.seed,
+                n_startup_trials=self.n_startup_trials,
+                storage=study._storage,
+                study_id=study._study_id,
+                memory=self._memory,
+            )
             values = propose(view, distributions, attempt)
             for key, text in proposal_attributes(values, attempt).items():
                 study._storage.set_trial_system_attr(trial._trial_id, key, text)
-            before = {other.number for other in others if proposal(other) == values}
             # Each worker writes and then reads, so of two with the same suggestion one at least draws again.
-            if before or all(proposal(other) != values for other in _others(study, trial)):
+            # What had been told before that is repeated on purpose: there is nothing else left.
+            if values in _proposals(others) or values not in _proposals(_others(study, trial)):
                 break
         return {name: external_value(distributions[name], value) for name, value in values.items()}
 
@@ -208,6 +219,10 @@ def _others(study: optuna.Study, trial: FrozenTrial) -> list[FrozenTrial]:
     """
     trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
     return sorted((t for t in trials if t.number != trial.number), key=lambda t: t.number)
+
+
+def _proposals(trials: Sequence[FrozenTrial]) -> list[Mapping[str, float | int]]:
+    return [proposal(trial) for trial in trials if not trial.state.is_finished()]
 
 
 def _finished(study: optuna.Study) -> list[FrozenTrial]:

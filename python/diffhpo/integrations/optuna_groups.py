@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 
 from diffhpo.integrations.optuna_distributions import parameter_from_distribution
 from diffhpo.model.universal.dimensions import MAX_DIM
-from diffhpo.space import Categorical, Condition, Constant, Parameter, Space
+from diffhpo.space import Categorical, Condition, Constant, Parameter
 
 #: A parameter with more values than this is not looked at as the parent of a condition.
 MOST_PARENT_VALUES = 64
@@ -27,11 +27,9 @@ class Group:
     conditions: dict[str, Condition] = field(default_factory=dict)
     """Of each parameter that is not in every trial: when it is; a choice is named by its index."""
 
-    def space(self) -> Space:
-        """The group as a Space; a choice of a categorical parameter is its index."""
-        return Space(
-            {name: _indexed(given) for name, given in self.distributions.items()}, dict(self.conditions)
-        )
+    def parameters(self) -> dict[str, Parameter]:
+        """As parameters of a Space; a choice of a categorical parameter is its index."""
+        return {name: _indexed(given) for name, given in self.distributions.items()}
 
     def names_active(self, values: Mapping[str, object]) -> set[str]:
         """The parameters that a configuration with these values has."""

@@ -6,20 +6,17 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from diffhpo.integrations.optuna_design import design_value
 from diffhpo.integrations.optuna_groups import Group, decompose, internal_value
+from diffhpo.integrations.optuna_memory import Memory, Values
 from diffhpo.integrations.optuna_trials import fixed_parameters, proposal, values_of
 from diffhpo.optimizer import Optimizer
 from diffhpo.policy import derived_seed
 from diffhpo.trial import Trial
-
-#: name -> value; a choice of a categorical parameter is its index.
-Values: TypeAlias = dict[str, float | int]
 
 #: States of trials that say something of the parameters' values.
 WITH_VALUES = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -41,6 +38,9 @@ class Study:
     """Of the trial that is suggested."""
     seed: int
     n_startup_trials: int
+    storage: object
+    study_id: int
+    memory: Memory
 
 
 def propose(study: Study, distributions: Mapping[str, BaseDistribution], attempt: int) -> Values:
@@ -84,8 +84,7 @@ def _records(
     )
     found = []
     for trial in study.trials:
-        own = trial.distributions
-        values = {name: internal_value(own[name], value) for name, value in trial.params.items()}
+        values = study.memory.values(study.storage, study.study_id, trial)
         if not trial.state.is_finished():
             fixed = _internal(fixed_parameters(trial), distributions)
             values = {**proposal(trial), **fixed, **values}
@@ -107,15 +106,13 @@ def _internal(parameters: Mapping[str, object], distributions: Mapping[str, Base
 
 def _of_group(group: Group, records: Sequence[tuple[Values, float | None, bool]]) -> list[Trial]:
     """The trials that have a configuration of the group."""
+    wanted = group.distributions
     found = []
     for values, value, failed in records:
-        part = {name: values[name] for name in group.distributions if name in values}
-        if (
-            part
-            and all(group.distributions[name]._contains(float(v)) for name, v in part.items())
-            and part == _active(group, part)
-            and set(part) == group.names_active(part)
-        ):
+        part = {name: values[name] for name in wanted if name in values}
+        # A conditional group has the parameters that are active, another one all.
+        complete = part.keys() == (group.names_active(part) if group.conditions else wanted.keys())
+        if complete and all(wanted[name]._contains(float(v)) for name, v in part.items()):
             found.append(Trial(part, value, failed))
     return found
 
@@ -139,7 +136,7 @@ def _designed(study: Study, distributions: Mapping[str, BaseDistribution], block
 def _from_model(study: Study, group: Group, told: list[Trial], attempt: int, *, alone: bool) -> Values:
     key = zlib.crc32(next(iter(group.distributions)).encode())
     seed = derived_seed(study.seed, study.number, attempt, key)
-    space = group.space()
+    space = study.memory.space(group)
     optimizer = Optimizer(space, seed=seed, direction="maximize", initial=0)
     optimizer.tell(told)
     if alone or space.size > LISTABLE:
