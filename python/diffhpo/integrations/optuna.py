@@ -27,7 +27,7 @@ from diffhpo.integrations.optuna_groups import (  # noqa: E402
     newest_distributions,
     searchable,
 )
-from diffhpo.integrations.optuna_memory import Memory  # noqa: E402
+from diffhpo.integrations.optuna_memory import Memory, Values  # noqa: E402
 from diffhpo.integrations.optuna_proposal import WITH_VALUES, Study, propose  # noqa: E402
 from diffhpo.integrations.optuna_trials import (  # noqa: E402
     CONSTRAINTS,
@@ -55,8 +55,8 @@ class DiffusionSampler(BaseSampler):
     Parameters that occur in the same trials are proposed together. Where one parameter's value tells whether
     others occur, as in `if trial.suggest_categorical("kind", ...) == "tree"`, they are proposed with it, as a
     conditional space; this is read off the finished trials. What cannot be told that way is proposed in
-    groups of its own, as with `TPESampler(group=True)`. If a parameter's range changes, the latest counts, and
-    trials whose value is outside of it are left out.
+    groups of its own, as with `TPESampler(group=True)`. If a parameter's range changes, the latest counts,
+    and trials whose value is outside of it are left out.
 
     Finished trials count as follows. Complete: their value. Pruned: the value reported last, if any. Failed,
     among them those whose objective returned nan: as failed, so they are not proposed again. Infeasible by
@@ -89,7 +89,9 @@ class DiffusionSampler(BaseSampler):
         constraints_func: Callable[[FrozenTrial], Sequence[float]] | None = None,
     ) -> None:
         if isinstance(n_startup_trials, bool) or not isinstance(n_startup_trials, (int, np.integer)):
-            raise InputError(f"n_startup_trials is {n_startup_trials!r}; a whole number of 0 or more is needed")
+            raise InputError(
+                f"n_startup_trials is {n_startup_trials!r}; a whole number of 0 or more is needed"
+            )
         if n_startup_trials < 0:
             raise InputError(f"n_startup_trials is {n_startup_trials}; 0 or more is needed")
         if constraints_func is not None and not callable(constraints_func):
@@ -127,8 +129,12 @@ class DiffusionSampler(BaseSampler):
         if not distributions:
             return {}
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
+        values: Values = {}
+        rank = 0
         for attempt in range(1 + REDRAWS):
             others = _others(study, trial)
+            # Taken now, since some storages go on changing the trials that they handed out.
+            finished = {other.number for other in others if other.state.is_finished()}
             view = Study(
                 trials=others,
                 sign=sign,
@@ -139,13 +145,20 @@ class DiffusionSampler(BaseSampler):
                 study_id=study._study_id,
                 memory=self._memory,
             )
-            values = propose(view, distributions, attempt)
+            values, repeated = propose(view, distributions, attempt, rank)
             for key, text in proposal_attributes(values, attempt).items():
                 study._storage.set_trial_system_attr(trial._trial_id, key, text)
-            # Each worker writes and then reads, so of two with the same suggestion one at least draws again.
-            # What had been told before that is repeated on purpose: there is nothing else left.
-            if values in _proposals(others) or values not in _proposals(_others(study, trial)):
+            if repeated:
                 break
+            # Each worker writes and then reads, so of two with the same suggestion one at least draws again.
+            rivals = [
+                other.number
+                for other in _others(study, trial)
+                if other.number not in finished and proposal(other) == values
+            ]
+            if not rivals:
+                break
+            rank = sum(number < trial.number for number in rivals)
         return {name: external_value(distributions[name], value) for name, value in values.items()}
 
     def sample_independent(
@@ -198,8 +211,8 @@ class DiffusionSampler(BaseSampler):
             constraints = [math.nan]
         if any(math.isnan(value) for value in constraints):
             raise InputError(
-                f"constraints_func returned {found!r} for trial {trial.number}; a sequence of numbers is needed, "
-                "of which those above zero are violated"
+                f"constraints_func returned {found!r} for trial {trial.number}; a sequence of numbers is "
+                "needed, of which those above zero are violated"
             )
         study._storage.set_trial_system_attr(trial._trial_id, CONSTRAINTS, constraints)
 
@@ -207,8 +220,8 @@ class DiffusionSampler(BaseSampler):
 def _require_one_objective(study: optuna.Study) -> None:
     if len(study.directions) > 1:
         raise InputError(
-            f"the study has {len(study.directions)} objectives; DiffusionSampler takes one: combine them in the "
-            "objective, make all but one constraints, or use optuna.samplers.TPESampler or NSGAIISampler"
+            f"the study has {len(study.directions)} objectives; DiffusionSampler takes one: combine them in "
+            "the objective, make all but one constraints, or use optuna.samplers.TPESampler or NSGAIISampler"
         )
 
 
@@ -219,10 +232,6 @@ def _others(study: optuna.Study, trial: FrozenTrial) -> list[FrozenTrial]:
     """
     trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
     return sorted((t for t in trials if t.number != trial.number), key=lambda t: t.number)
-
-
-def _proposals(trials: Sequence[FrozenTrial]) -> list[Mapping[str, float | int]]:
-    return [proposal(trial) for trial in trials if not trial.state.is_finished()]
 
 
 def _finished(study: optuna.Study) -> list[FrozenTrial]:
@@ -240,9 +249,9 @@ def _warn_independent(
     else:
         reason = "the finished trials did not tell that it would be asked for"
     warnings.warn(
-        f"parameter {name!r} of trial {trial.number} was drawn uniformly, without the model: {reason}. The model "
-        "takes it in when a trial with it has finished; a range that changes from trial to trial is better given "
-        "as a fraction of a fixed one",
+        f"parameter {name!r} of trial {trial.number} was drawn uniformly, without the model: {reason}. The "
+        "model takes it in when a trial with it has finished; a range that changes from trial to trial is "
+        "better given as a fraction of a fixed one",
         IndependentSamplingWarning,
         stacklevel=3,
     )

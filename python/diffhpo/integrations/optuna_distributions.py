@@ -73,8 +73,8 @@ def distribution_from_parameter(parameter: Parameter) -> BaseDistribution:
         for choice in choices:
             if choice is not None and not isinstance(choice, (bool, int, float, str)):
                 raise InputError(
-                    f"{parameter!r} has the choice {choice!r}; Optuna stores None, bool, int, float and str only: "
-                    "use a name for the choice and look it up in the objective"
+                    f"{parameter!r} has the choice {choice!r}; Optuna stores None, bool, int, float and str "
+                    "only: use a name for the choice and look it up in the objective"
                 )
         return CategoricalDistribution(choices)
     raise InputError(f"parameter is {parameter!r}; a parameter of diffhpo.space is needed")
@@ -109,8 +109,8 @@ def distributions_from_space(space: Space) -> dict[str, BaseDistribution]:
     """
     if space.conditions or space.forbidden is not None:
         raise InputError(
-            "the space has conditions or forbidden combinations, which Optuna's distributions cannot hold: call "
-            "trial.suggest_* in the objective, in the branch where the parameter is active"
+            "the space has conditions or forbidden combinations, which Optuna's distributions cannot hold: "
+            "call trial.suggest_* in the objective, in the branch where the parameter is active"
         )
     return {
         name: _named(name, distribution_from_parameter, given) for name, given in space.parameters.items()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Groups of parameters that are proposed together, and the conditions among them, read off finished trials."""
+"""Groups of parameters that are proposed together, and conditions among them, read off finished trials."""
 
 from __future__ import annotations
 
@@ -98,7 +98,9 @@ def decompose(trials: Sequence[FrozenTrial], distributions: Mapping[str, BaseDis
         >>> trials = [
         ...     create_trial(value=0.0, params={"kind": "linear"}, distributions={"kind": kind}),
         ...     create_trial(
-        ...         value=1.0, params={"kind": "tree", "depth": 2}, distributions={"kind": kind, "depth": depth}
+        ...         value=1.0,
+        ...         params={"kind": "tree", "depth": 2},
+        ...         distributions={"kind": kind, "depth": depth},
         ...     ),
         ... ]
         >>> [group] = decompose(trials, {"depth": depth, "kind": kind})
@@ -132,10 +134,7 @@ def _joined(
     occurrences: Mapping[str, frozenset[int]],
     together: Mapping[frozenset[int], list[str]],
 ) -> list[Group]:
-    parents = {
-        positions: _parent(trials, distributions, occurrences, positions)
-        for positions in together
-    }
+    parents = {positions: _parent(trials, distributions, occurrences, positions) for positions in together}
     families: dict[frozenset[int], list[frozenset[int]]] = defaultdict(list)
     for positions in together:
         root = positions
@@ -146,9 +145,7 @@ def _joined(
     for members in families.values():
         names = sorted(name for positions in members for name in together[positions])
         conditions = {
-            name: condition
-            for name in names
-            if (condition := parents[occurrences[name]]) is not None
+            name: condition for name in names if (condition := parents[occurrences[name]]) is not None
         }
         family = Group({name: distributions[name] for name in names}, conditions)
         if len(members) == 1 or family.width() <= MAX_DIM:
@@ -175,14 +172,32 @@ def _parent(
             continue
         inside = {_value(trials[k], name) for k in child}
         outside = {_value(trials[k], name) for k in positions - child}
-        known = {value for value in inside if distribution._contains(float(value))}
-        if known and not inside & outside:
+        values = [] if inside & outside else _values_with(distribution, inside, outside)
+        if values:
             categorical = isinstance(distribution, CategoricalDistribution)
-            candidates.append((len(positions), not categorical, count, name, sorted(known)))
+            candidates.append((len(positions), not categorical, count, name, values))
     if not candidates:
         return None
     *_, name, values = min(candidates)
     return Condition(name, values)
+
+
+def _values_with(
+    distribution: BaseDistribution, inside: set[float | int], outside: set[float | int]
+) -> list[float | int]:
+    """The parent's values with which the child is there, unseen ones told by the nearest that was seen.
+
+    A choice is near no other, so an unseen one is taken to be without the child. To propose a child that is
+    not asked for costs nothing; so a tie counts as with it.
+    """
+    values = _indexed(distribution).values()
+    if isinstance(distribution, CategoricalDistribution):
+        return [value for value in values if value in inside]
+    return [
+        value
+        for value in values
+        if min(abs(value - seen) for seen in inside) <= min(abs(value - seen) for seen in outside)
+    ]
 
 
 def _value(trial: FrozenTrial, name: str) -> float | int:

@@ -43,7 +43,9 @@ class Study:
     memory: Memory
 
 
-def propose(study: Study, distributions: Mapping[str, BaseDistribution], attempt: int) -> Values:
+def propose(
+    study: Study, distributions: Mapping[str, BaseDistribution], attempt: int = 0, rank: int = 0
+) -> tuple[Values, bool]:
     """Values for the parameters, without those that are inactive in the proposed configuration.
 
     A group that is the whole of every trial does not repeat; one beside which there are others may.
@@ -51,7 +53,11 @@ def propose(study: Study, distributions: Mapping[str, BaseDistribution], attempt
     Args:
         study: the trials so far.
         distributions: what to suggest, by name, none with a single value.
-        attempt: how often this suggestion was drawn before.
+        attempt: how often this suggestion was drawn before, for another worker had the same.
+        rank: of the worker among those that had the same, so that they do not meet again.
+
+    Returns:
+        The values, and whether a trial has had the same, for lack of others.
 
     Warns:
         ExhaustedWarning: if the trials have all configurations, so that one must repeat.
@@ -61,27 +67,25 @@ def propose(study: Study, distributions: Mapping[str, BaseDistribution], attempt
     records = _records(study, finished, distributions)
     known = [_of_group(group, records) for group in groups]
     if study.number < study.n_startup_trials:
-        for block in range(attempt, attempt + BLOCKS):
+        for block in range(attempt + rank, attempt + rank + BLOCKS):
             found = _designed(study, distributions, block)
             parts = [_active(group, found) for group in groups]
             if any(
                 all(part != trial.parameters for trial in told)
                 for part, told in zip(parts, known, strict=True)
             ):
-                return {name: value for part in parts for name, value in part.items()}
+                return {name: value for part in parts for name, value in part.items()}, False
     found = {}
     for group, told in zip(groups, known, strict=True):
-        found.update(_from_model(study, group, told, attempt, alone=len(groups) == 1))
-    return found
+        found.update(_from_model(study, group, told, attempt, rank, alone=len(groups) == 1))
+    return found, any(values == found for values, _, _ in records)
 
 
 def _records(
     study: Study, finished: Sequence[FrozenTrial], distributions: Mapping[str, BaseDistribution]
 ) -> list[tuple[Values, float | None, bool]]:
     """Of each trial: its values, its objective (larger is better), whether it failed."""
-    objective = dict(
-        zip((trial.number for trial in finished), values_of(finished, study.sign), strict=True)
-    )
+    objective = dict(zip((trial.number for trial in finished), values_of(finished, study.sign), strict=True))
     found = []
     for trial in study.trials:
         values = study.memory.values(study.storage, study.study_id, trial)
@@ -133,16 +137,18 @@ def _designed(study: Study, distributions: Mapping[str, BaseDistribution], block
     }
 
 
-def _from_model(study: Study, group: Group, told: list[Trial], attempt: int, *, alone: bool) -> Values:
+def _from_model(
+    study: Study, group: Group, told: list[Trial], attempt: int, rank: int, *, alone: bool
+) -> Values:
     key = zlib.crc32(next(iter(group.distributions)).encode())
     seed = derived_seed(study.seed, study.number, attempt, key)
     space = study.memory.space(group)
     optimizer = Optimizer(space, seed=seed, direction="maximize", initial=0)
     optimizer.tell(told)
     if alone or space.size > LISTABLE:
-        suggestions = optimizer.ask(1)
+        suggestions = optimizer.ask(1 + rank)
         if suggestions:
-            return suggestions[0].parameters
+            return suggestions[-1].parameters
     history = optimizer.history
     pool = space.all_units() if space.size <= LISTABLE else history.seen
     return space.decode(pool[optimizer.policy.choose(history, pool)])
