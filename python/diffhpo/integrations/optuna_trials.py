@@ -50,9 +50,10 @@ def own_value(trial: FrozenTrial, sign: float) -> float | None:
 def values_of(trials: Sequence[FrozenTrial], sign: float) -> list[float | None]:
     """The value of each trial, larger is better; None for one that has no value.
 
-    Infeasible trials stand below all feasible ones, in the order of their violation: the range that they take
-    is as wide as that of the feasible values, and begins a tenth of it below the worst of them. Their own
-    values are not looked at.
+    A pruned trial is not above any that got further: its value is at most the worst of those, so that the
+    order is that of Optuna's TPESampler. Infeasible trials stand below all feasible ones, in the order of
+    their violation: the range that they take is as wide as that of the feasible values, and begins a tenth of
+    it below the worst of them. Their own values are not looked at.
 
     Args:
         trials: finished trials.
@@ -65,8 +66,9 @@ def values_of(trials: Sequence[FrozenTrial], sign: float) -> list[float | None]:
         >>> [round(value, 3) for value in values_of(feasible + broken, sign=-1.0)]
         [-1.0, -3.0, -4.2, -5.2]
     """
-    values = [own_value(trial, sign) for trial in trials]
     violations = [violation(trial) for trial in trials]
+    values = [own_value(trial, sign) for trial in trials]
+    _bound_by_later_steps(trials, values, violations)
     largest = max((v for v in violations if math.isfinite(v)), default=0.0) or 1.0
     feasible = [
         value
@@ -79,6 +81,28 @@ def values_of(trials: Sequence[FrozenTrial], sign: float) -> list[float | None]:
         value if value is None or broken == 0 else worst - width * (GAP + min(broken / largest, 2.0))
         for value, broken in zip(values, violations, strict=True)
     ]
+
+
+def _bound_by_later_steps(
+    trials: Sequence[FrozenTrial], values: list[float | None], violations: Sequence[float]
+) -> None:
+    """Lower the values of pruned trials to at most the worst of the feasible trials that got further."""
+    if all(trial.state == TrialState.COMPLETE for trial in trials):
+        return
+    reached: dict[float, list[int]] = {}
+    for place, trial in enumerate(trials):
+        if values[place] is not None and violations[place] == 0:
+            whole = trial.state == TrialState.COMPLETE
+            reached.setdefault(math.inf if whole else max(trial.intermediate_values), []).append(place)
+    bound = math.inf
+    for step in sorted(reached, reverse=True):
+        own = []
+        for place in reached[step]:
+            value = values[place]
+            assert value is not None
+            values[place] = value if step == math.inf else min(value, bound)
+            own.append(values[place])
+        bound = min((v for v in own if v is not None and math.isfinite(v)), default=bound)
 
 
 def proposal_attributes(values: Mapping[str, float | int], attempt: int) -> dict[str, str]:
