@@ -4,10 +4,10 @@
 python -m bench.multi_fidelity.summarise --runs runs/multi-fidelity --out docs/results/multi-fidelity
 
 Regret is (incumbent - best) / (median - best) in held-out log-loss. The incumbent is the lowest value that a
-run has reported so far, at whatever number of rounds: a model is stopped where it was best. `best` is the lowest
-value that any run on the table has found, `median` that of configurations which random search trained to the
-end; so 1 is a random configuration and 0 the best known. Means are over seeds, then over tables; intervals are
-95 % Student-t over tables, as seeds of one table are not independent.
+run has reported so far, at whatever number of rounds: a model is stopped where it was best. `best` is the
+lowest value that any run on the table has found, `median` that of configurations which random search trained
+to the end; so 1 is a random configuration and 0 the best known. Means are over seeds, then over tables;
+intervals are 95 % Student-t over tables, as seeds of one table are not independent.
 """
 
 from __future__ import annotations

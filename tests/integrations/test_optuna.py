@@ -4,6 +4,7 @@
 import json
 import math
 import pickle
+import random
 import subprocess
 import sys
 import threading
@@ -20,6 +21,8 @@ from optuna.trial import TrialState, create_trial  # noqa: E402
 
 from diffhpo import errors  # noqa: E402
 from diffhpo.integrations.optuna import DiffusionSampler  # noqa: E402
+from diffhpo.integrations.optuna_memory import Memory  # noqa: E402
+from diffhpo.integrations.optuna_trials import proposal, proposal_attributes, values_of  # noqa: E402
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -117,6 +120,25 @@ def _new_trial(study):
 
 def study_space(study):
     return study.sampler.infer_relative_search_space(study, None)
+
+
+def test_the_memory_keeps_finished_trials_only():
+    memory, study = Memory(), optuna.create_study()
+    trial = study.ask()
+    trial.suggest_int("a", 0, 5)
+    assert memory.values(study._storage, 0, study.trials[0]) == {"a": trial.params["a"]}
+    trial.suggest_int("b", 0, 5)
+    study.tell(trial, 1.0)
+    assert memory.values(study._storage, 0, study.trials[0]) == study.trials[0].params
+
+
+def test_trials_that_see_the_same_draw_differently():
+    study = study_of(mixed, 6)
+    space = study_space(study)
+    first = study.sampler.sample_relative(study, _new_trial(study), space)
+    again = study_of(mixed, 6)
+    again.add_trial(create_trial(state=TrialState.FAIL))  # takes a number, and says nothing
+    assert again.sampler.sample_relative(again, _new_trial(again), space) != first
 
 
 def test_reseeding_changes_nothing():
@@ -299,6 +321,26 @@ def test_nan_and_failures_are_not_proposed_again():
     assert sum(t.state == TrialState.FAIL for t in study.trials) == 5
 
 
+def test_the_model_is_told_which_trials_failed_and_which_are_pending(monkeypatch):
+    from diffhpo.integrations import optuna_proposal
+
+    told = []
+    tell = optuna_proposal.Optimizer.tell
+    monkeypatch.setattr(
+        optuna_proposal.Optimizer, "tell", lambda self, trials: (told.append(trials), tell(self, trials))
+    )
+    study = study_of(lambda t: float("nan") if t.number == 2 else t.suggest_float("x", 0, 1), 5)
+    study.optimize(lambda t: float("nan") if t.suggest_float("x", 0, 1) > -1 else 0.0, n_trials=1)
+    study.ask().suggest_float("x", 0, 1)
+    study.ask().suggest_float("x", 0, 1)
+    assert [(trial.failed, trial.pending) for trial in told[-1]] == [
+        *[(False, False)] * 4,  # trial 2 failed before it had a parameter
+        (True, False),
+        (False, True),
+    ]
+    assert [trial.value for trial in told[-1][:4]] == [-t.value for t in study.trials if t.value is not None]
+
+
 def test_pruned_trials_count_with_their_last_value():
     x = {"x": FloatDistribution(0, 1)}
     places = [0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95]
@@ -315,6 +357,53 @@ def test_pruned_trials_count_with_their_last_value():
     ]
     assert near_the_best(pruned) == near_the_best(complete)
     assert abs(near_the_best(pruned) - 0.65) < 0.15
+
+
+def pruned(reports, **rest):
+    return create_trial(state=TrialState.PRUNED, intermediate_values=reports, **rest)
+
+
+def test_pruned_trials_stand_below_those_that_got_further():
+    trials = [create_trial(value=1.0), create_trial(value=3.0)]  # minimised
+    trials += [pruned({9: 2.0}), pruned({3: 0.5}), pruned({9: 4.0}), pruned({3: 5.0})]
+    assert values_of(trials, sign=-1.0) == [-1.0, -3.0, -3.0, -4.0, -4.0, -5.0]
+
+
+def test_the_order_of_pruned_trials_is_optunas():
+    """Sorted by our value, no trial stands before one that Optuna's TPE puts before it."""
+    from optuna.samplers._tpe.sampler import _get_pruned_trial_score
+
+    study = optuna.create_study()
+    rng = random.Random(0)
+    trials = [pruned({s: rng.random() for s in range(1, rng.randint(2, 5))}) for _ in range(40)]
+    theirs = sorted(trials, key=lambda t: _get_pruned_trial_score(t, study))
+    ours = values_of(theirs, sign=-1.0)
+    assert ours == sorted(ours, reverse=True)
+
+
+def test_infeasible_and_infinite_values_do_not_bound_pruned_ones():
+    trials = [
+        create_trial(value=1.0),
+        create_trial(value=math.inf),
+        create_trial(value=9.0, system_attrs={"constraints": [1.0]}),
+        pruned({3: 4.0}),
+    ]
+    values = values_of(trials, sign=-1.0)
+    assert values[:2] == [-1.0, -math.inf]
+    assert values[3] == -4.0
+    assert values[2] < -4.0
+
+
+def test_a_proposal_that_is_being_written_counts_as_none():
+    values = {f"p{k}": 0.5 for k in range(500)}
+    attributes = proposal_attributes(values, 1)
+    assert len(attributes) > 2
+    assert max(map(len, attributes.values())) <= 2045
+    whole = create_trial(value=0.0, system_attrs={**proposal_attributes({"p0": 0.1}, 0), **attributes})
+    assert proposal(whole) == values
+    attributes.popitem()
+    part = create_trial(value=0.0, system_attrs={**proposal_attributes({"p0": 0.1}, 0), **attributes})
+    assert proposal(part) == {}
 
 
 @pytest.mark.parametrize("reports", [{}, {3: float("nan")}])
@@ -399,6 +488,28 @@ def test_a_range_that_moves_is_followed():
     study.optimize(lambda t: t.suggest_float("x", 5, 6), n_trials=6)
     assert all("diffhpo:proposal:0:0" in t.system_attrs for t in study.trials[7:])
     assert min(t.params["x"] for t in study.trials[7:]) < 5.1
+
+
+def test_a_range_that_always_moves_is_told_once():
+    study = study_of(lambda t: t.suggest_float("x", 0, 1), 6)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for low in (5, 15, 25):
+            study.optimize(lambda t, low=low: t.suggest_float("x", low, low + 1), n_trials=1)
+    assert [w.category for w in told] == [errors.IndependentSamplingWarning]
+
+
+def test_a_finite_group_beside_others_repeats_without_a_warning():
+    def untold(trial):
+        kind = trial.suggest_categorical("kind", ["a", "b"])
+        extra = trial.suggest_float("extra", 0, 1) if trial.number % 4 < 2 else 0.5
+        return extra + (kind == "a")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        study = study_of(untold, 14)
+    late = [t.params["kind"] for t in study.trials[8:]]
+    assert late.count("b") >= 4
 
 
 def test_single_valued_parameters_and_none_at_all():
