@@ -50,6 +50,15 @@ class Group:
             pending = rest
         return found
 
+    def part(self, values: Mapping[str, float | int]) -> dict[str, float | int] | None:
+        """The group's parameters of a trial; None if they are no configuration of the group."""
+        wanted = self.distributions
+        found = {name: values[name] for name in wanted if name in values}
+        if found.keys() != self.names_active(found):
+            return None
+        inside = all(wanted[name]._contains(float(value)) for name, value in found.items())
+        return found if inside else None
+
     def width(self) -> int:
         """Columns of the group's unit cube."""
         return sum(_indexed(given).width for given in self.distributions.values())

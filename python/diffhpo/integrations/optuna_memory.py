@@ -22,7 +22,7 @@ MOST_SPACES = 64
 
 
 class RememberingSpace(Space):
-    """A Space that encodes a configuration once.
+    """The Space of a group, that looks at a trial's values once.
 
     Example:
         >>> from diffhpo.space import Int
@@ -34,6 +34,14 @@ class RememberingSpace(Space):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._encoded: dict[Hashable, Array] = {}
+        self._parts: dict[Hashable, Values | None] = {}
+
+    def part(self, group: Group, values: Values) -> Values | None:
+        """`group.part(values)`, of the group whose space this is."""
+        key = frozenset(values.items())
+        if key not in self._parts:
+            self._parts[key] = group.part(values)
+        return self._parts[key]
 
     def encode(self, configuration: Mapping[str, Any]) -> Array:
         """A configuration -> (d,) in [0, 1], read-only; as `Space.encode`."""
@@ -56,7 +64,7 @@ class Memory:
         self._values: weakref.WeakKeyDictionary[Any, dict[tuple[int, int], Values]] = (
             weakref.WeakKeyDictionary()
         )
-        self._spaces: dict[Hashable, Space] = {}
+        self._spaces: dict[Hashable, RememberingSpace] = {}
 
     def __reduce__(self) -> tuple[Callable[[], Memory], tuple[()]]:
         """A copy, in another process too, begins empty."""
@@ -72,7 +80,7 @@ class Memory:
             of_storage[key] = _values(trial)
         return of_storage[key]
 
-    def space(self, group: Group) -> Space:
+    def space(self, group: Group) -> RememberingSpace:
         """The group as a Space; a choice of a categorical parameter is its index."""
         key = (tuple(group.distributions.items()), tuple(group.conditions.items()))
         found = self._spaces.pop(key, None) or RememberingSpace(group.parameters(), dict(group.conditions))

@@ -65,7 +65,7 @@ def propose(
     finished = [trial for trial in study.trials if trial.state in WITH_VALUES]
     groups = decompose(finished, distributions)
     records = _records(study, finished, distributions)
-    known = [_of_group(group, records) for group in groups]
+    known = [_of_group(study.memory, group, records) for group in groups]
     if study.number < study.n_startup_trials:
         for block in range(attempt + rank, attempt + rank + BLOCKS):
             found = _designed(study, distributions, block)
@@ -108,17 +108,16 @@ def _internal(parameters: Mapping[str, object], distributions: Mapping[str, Base
     return found
 
 
-def _of_group(group: Group, records: Sequence[tuple[Values, float | None, bool]]) -> list[Trial]:
+def _of_group(
+    memory: Memory, group: Group, records: Sequence[tuple[Values, float | None, bool]]
+) -> list[Trial]:
     """The trials that have a configuration of the group."""
-    wanted = group.distributions
-    found = []
-    for values, value, failed in records:
-        part = {name: values[name] for name in wanted if name in values}
-        # A conditional group has the parameters that are active, another one all.
-        complete = part.keys() == (group.names_active(part) if group.conditions else wanted.keys())
-        if complete and all(wanted[name]._contains(float(v)) for name, v in part.items()):
-            found.append(Trial(part, value, failed))
-    return found
+    space = memory.space(group)
+    return [
+        Trial(part, value, failed)
+        for values, value, failed in records
+        if (part := space.part(group, values)) is not None
+    ]
 
 
 def _active(group: Group, values: Mapping[str, float | int]) -> Values:
