@@ -16,6 +16,7 @@ import argparse
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from bench.multi_fidelity.methods import METHODS
@@ -74,7 +75,7 @@ def interval(by_table: Array) -> tuple[float, float, float]:
     return float(mean), float(mean - half), float(mean + half)
 
 
-def load(folder: Path) -> dict[tuple[str, str, int], dict[str, object]]:
+def load(folder: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
     """(table, method, seed) -> the run's file, of the seeds that all methods have."""
     found = {}
     for path in sorted(folder.glob("*/*/*.json")):
@@ -84,7 +85,7 @@ def load(folder: Path) -> dict[tuple[str, str, int], dict[str, object]]:
     return {key: run for key, run in found.items() if key[2] in whole}
 
 
-def regrets(runs: dict[tuple[str, str, int], dict[str, object]], budgets: Array) -> dict[str, Array]:
+def regrets(runs: dict[tuple[str, str, int], dict[str, Any]], budgets: Array) -> dict[str, Array]:
     """method -> (tables, budgets): normalised regret, the mean over seeds."""
     seeds = sorted({seed for _, _, seed in runs})
     found: dict[str, list[Array]] = {method: [] for method in METHODS}
@@ -129,7 +130,7 @@ def main() -> None:
         "methods": {
             method: {
                 "regret": [round(float(value), 4) for value in rows.mean(axis=0)],
-                "trials": round(float(np.mean([_trials(runs, method)])), 1),
+                "trials": round(_trials(runs, method), 1),
                 "seconds": round(_seconds(runs, method), 2),
             }
             for method, rows in found.items()
@@ -151,15 +152,15 @@ def main() -> None:
     _print(summary)
 
 
-def _trials(runs: dict[tuple[str, str, int], dict[str, object]], method: str) -> float:
-    return float(np.mean([run["reports"][-1][0] + 1 for key, run in runs.items() if key[1] == method]))  # type: ignore[index]
+def _trials(runs: dict[tuple[str, str, int], dict[str, Any]], method: str) -> float:
+    return float(np.mean([run["reports"][-1][0] + 1 for key, run in runs.items() if key[1] == method]))
 
 
-def _seconds(runs: dict[tuple[str, str, int], dict[str, object]], method: str) -> float:
+def _seconds(runs: dict[tuple[str, str, int], dict[str, Any]], method: str) -> float:
     return float(np.mean([run["seconds"] for key, run in runs.items() if key[1] == method]))
 
 
-def _print(summary: dict[str, object]) -> None:
+def _print(summary: dict[str, Any]) -> None:
     print(f"{len(summary['tables'])} tables, {summary['seeds']} seeds, regret after so many full trainings")
     print("| method | " + " | ".join(str(b) for b in summary["budgets"]) + " | trials |")
     print("|---" * (len(summary["budgets"]) + 2) + "|")
