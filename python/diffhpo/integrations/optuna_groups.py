@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 
 from diffhpo.integrations.optuna_distributions import parameter_from_distribution
 from diffhpo.model.universal.dimensions import MAX_DIM
-from diffhpo.space import Categorical, Condition, Constant, Parameter
+from diffhpo.space import Categorical, Condition, Parameter
 
 #: A parameter with more values than this is not looked at as the parent of a condition.
 MOST_PARENT_VALUES = 64
@@ -73,9 +73,7 @@ def _indexed(distribution: BaseDistribution) -> Parameter:
 
 def searchable(distributions: Mapping[str, BaseDistribution]) -> Iterator[tuple[str, BaseDistribution]]:
     """Those with more than one value, in alphabetical order."""
-    for name, given in sorted(distributions.items()):
-        if not isinstance(parameter_from_distribution(given), Constant):
-            yield name, given
+    return ((name, given) for name, given in sorted(distributions.items()) if not given.single())
 
 
 def newest_distributions(trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:

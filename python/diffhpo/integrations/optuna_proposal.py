@@ -27,7 +27,7 @@ BLOCKS = 8
 
 
 @dataclass(frozen=True)
-class Study:
+class View:
     """What a suggestion is a function of."""
 
     trials: Sequence[FrozenTrial]
@@ -44,14 +44,14 @@ class Study:
 
 
 def propose(
-    study: Study, distributions: Mapping[str, BaseDistribution], attempt: int = 0, rank: int = 0
+    view: View, distributions: Mapping[str, BaseDistribution], attempt: int = 0, rank: int = 0
 ) -> tuple[Values, bool]:
     """Values for the parameters, without those that are inactive in the proposed configuration.
 
     A group that is the whole of every trial does not repeat; one beside which there are others may.
 
     Args:
-        study: the trials so far.
+        view: the trials so far.
         distributions: what to suggest, by name, none with a single value.
         attempt: how often this suggestion was drawn before, for another worker had the same.
         rank: of the worker among those that had the same, so that they do not meet again.
@@ -62,13 +62,13 @@ def propose(
     Warns:
         ExhaustedWarning: if the trials have all configurations, so that one must repeat.
     """
-    finished = [trial for trial in study.trials if trial.state in WITH_VALUES]
+    finished = [trial for trial in view.trials if trial.state in WITH_VALUES]
     groups = decompose(finished, distributions)
-    records = _records(study, finished, distributions)
-    known = [_of_group(study.memory, group, records) for group in groups]
-    if study.number < study.n_startup_trials:
+    records = _records(view, finished, distributions)
+    known = [_of_group(view.memory, group, records) for group in groups]
+    if view.number < view.n_startup_trials:
         for block in range(attempt + rank, attempt + rank + BLOCKS):
-            found = _designed(study, distributions, block)
+            found = _designed(view, distributions, block)
             parts = [_active(group, found) for group in groups]
             if any(
                 all(part != trial.parameters for trial in told)
@@ -77,18 +77,18 @@ def propose(
                 return {name: value for part in parts for name, value in part.items()}, False
     found = {}
     for group, told in zip(groups, known, strict=True):
-        found.update(_from_model(study, group, told, attempt, rank, alone=len(groups) == 1))
+        found.update(_from_model(view, group, told, attempt, rank, alone=len(groups) == 1))
     return found, any(values == found for values, _, _ in records)
 
 
 def _records(
-    study: Study, finished: Sequence[FrozenTrial], distributions: Mapping[str, BaseDistribution]
+    view: View, finished: Sequence[FrozenTrial], distributions: Mapping[str, BaseDistribution]
 ) -> list[tuple[Values, float | None, bool]]:
     """Of each trial: its values, its objective (larger is better), whether it failed."""
-    objective = dict(zip((trial.number for trial in finished), values_of(finished, study.sign), strict=True))
+    objective = dict(zip((trial.number for trial in finished), values_of(finished, view.sign), strict=True))
     found = []
-    for trial in study.trials:
-        values = study.memory.values(study.storage, study.study_id, trial)
+    for trial in view.trials:
+        values = view.memory.values(view.storage, view.study_id, trial)
         if not trial.state.is_finished():
             fixed = _internal(fixed_parameters(trial), distributions)
             values = {**proposal(trial), **fixed, **values}
@@ -126,22 +126,22 @@ def _active(group: Group, values: Mapping[str, float | int]) -> Values:
     return {name: values[name] for name in group.distributions if name in active}
 
 
-def _designed(study: Study, distributions: Mapping[str, BaseDistribution], block: int) -> Values:
-    count = study.n_startup_trials
+def _designed(view: View, distributions: Mapping[str, BaseDistribution], block: int) -> Values:
+    count = view.n_startup_trials
     return {
         name: internal_value(
-            given, design_value(given, name, study.number + block * count, count=count, seed=study.seed)
+            given, design_value(given, name, view.number + block * count, count=count, seed=view.seed)
         )
         for name, given in distributions.items()
     }
 
 
 def _from_model(
-    study: Study, group: Group, told: list[Trial], attempt: int, rank: int, *, alone: bool
+    view: View, group: Group, told: list[Trial], attempt: int, rank: int, *, alone: bool
 ) -> Values:
     key = zlib.crc32(next(iter(group.distributions)).encode())
-    seed = derived_seed(study.seed, study.number, attempt, key)
-    space = study.memory.space(group)
+    seed = derived_seed(view.seed, view.number, attempt, key)
+    space = view.memory.space(group)
     optimizer = Optimizer(space, seed=seed, direction="maximize", initial=0)
     optimizer.tell(told)
     if alone or space.size > LISTABLE:
