@@ -93,7 +93,9 @@ def _records(
             fixed = _internal(fixed_parameters(trial), distributions)
             values = {**proposal(trial), **fixed, **values}
         value = objective.get(trial.number)
-        found.append((values, value, trial.state.is_finished() and value is None))
+        # A trial that has finished since `finished` was taken is still pending here.
+        failed = trial.state == TrialState.FAIL or (trial.number in objective and value is None)
+        found.append((values, value, failed))
     return found
 
 
