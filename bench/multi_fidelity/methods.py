@@ -48,6 +48,5 @@ METHODS: dict[
     "tpe": (_tpe, optuna.pruners.NopPruner),
     "bohb": (_tpe, _hyperband),
     "diffhpo": (_diffhpo, optuna.pruners.NopPruner),
-    "diffhpo+halving": (_diffhpo, _halving),
     "diffhpo+hyperband": (_diffhpo, _hyperband),
 }
