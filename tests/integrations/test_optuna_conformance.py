@@ -22,11 +22,3 @@ class TestDiffusionSampler(
     @pytest.fixture
     def sampler(self):
         return partial(DiffusionSampler, seed=0)
-
-
-class TestWithoutStartup(cases.RelativeSamplerTestCase):
-    """The model from the second trial on."""
-
-    @pytest.fixture
-    def sampler(self):
-        return partial(DiffusionSampler, seed=0, n_startup_trials=0)
