@@ -54,5 +54,9 @@ class DimensionWarning(DiffHPOWarning):
     """A space has more columns than the pretrained model takes; the message says how it is searched."""
 
 
+class IndependentSamplingWarning(DiffHPOWarning):
+    """A parameter's value was drawn uniformly, without the model; the message says why."""
+
+
 class ExecutorWarning(DiffHPOWarning):
     """`executor="auto"` had to leave the native kernels; the message says why and what that costs."""

@@ -48,7 +48,8 @@ class Float(Parameter):
             return
         if self.log:
             raise SpaceError(f"{described}: a step is {self.step}; log and step exclude each other")
-        if not 0 < real_number(self.step) <= self.high - self.low:
+        # (-0.9) - (-1.0) is less than 0.1 in binary; the size is counted in decimals.
+        if not real_number(self.step) > 0 or self.size < 2:
             raise SpaceError(f"{described}: step is {self.step}; above 0 and at most high - low is accepted")
         if self.size > MOST_LEVELS:
             raise SpaceError(f"{described}: step {self.step} gives more than 2**50 values; leave it out")
