@@ -21,6 +21,7 @@ LEVELS = [
     ["history_policy", "pretrained_policy"],
     ["blockwise_policy"],
     ["optimizer", "optimizer_file", "evaluation"],
+    ["pictures"],
     ["baselines", "hpob", "integrations"],
     ["suites"],
     ["study", "pretraining"],
