@@ -43,10 +43,12 @@ def run(space):
 @pytest.fixture(scope="session")
 def optimizer(space):
     optimizer = Optimizer(space, seed=1)
-    for _ in range(12):
+    for trial in range(13):
         (suggestion,) = optimizer.ask()
-        optimizer.tell(suggestion, value_of(suggestion.parameters))
-    optimizer.tell(optimizer.ask()[0], failed=True)
+        if trial == 5:
+            optimizer.tell(suggestion, failed=True)
+        else:
+            optimizer.tell(suggestion, value_of(suggestion.parameters))
     optimizer.ask()
     return optimizer
 

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from diffhpo import Float, Int, Space
+from diffhpo import Categorical, Condition, Constant, Float, Int, Ordinal, Space, Trial
 from diffhpo.errors import InputError
+from diffhpo.kernels import reference
+from diffhpo.model.schedule import NoiseSchedule
 from diffhpo.model.universal.in_context import InContextModel
 from diffhpo.parameter_roles import roles_of
 from diffhpo.pictures import PicturedRun, plot_calibration, plot_denoising_trajectory, plot_prediction
@@ -93,6 +95,9 @@ def test_the_trajectory_ends_where_generate_does_and_begins_in_noise(run):
     states = trajectory(run, 6, steps=5, seed=3)
     assert states.shape == (6, 6, run.space.dim)
     assert torch.equal(states[-1], run.read().generate(6, seed=3, steps=5))
+    assert torch.equal(states[2], run.read().generate(6, seed=3, steps=5, stop_after=2))
+    noise = reference.noise(3, range(6), len(NoiseSchedule.linear()), run.space.dim)
+    assert torch.equal(states[0], (noise + 1) / 2)
     ax = plot_denoising_trajectory(run, "rate", "depth", count=6, steps=5, seed=3)
     columns = [0, 1]
     for step in range(5):
@@ -152,3 +157,49 @@ def test_whole_numbers_are_labelled_as_such():
     ax = plot_denoising_trajectory(run, "k", "x", count=2, steps=2)
     assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "2", "3"]
     assert np.allclose(ax.get_xticks(), [1 / 6, 1 / 2, 5 / 6])
+
+
+def test_along_a_parent_its_children_come_and_go(line):
+    space = Space(
+        {"kind": Categorical(["a", "b", "c"]), "x": Float(0, 1), "y": Float(0, 1)},
+        conditions={"x": Condition("kind", ["b"])},
+    )
+    trials = [
+        Trial({"kind": "a", "y": 0.1}, 1.0),
+        Trial({"kind": "b", "x": 0.3, "y": 0.2}, 2.0),
+        Trial({"kind": "c", "y": 0.9}, 3.0),
+    ]
+    run = PicturedRun.from_trials(space, trials)
+    (bars,) = plot_prediction(run, "kind").containers
+    rows = [[1.0, 0, 0, 0.5, 0.9], [0, 1.0, 0, 0.5, 0.9], [0, 0, 1.0, 0.5, 0.9]]
+    expected = run.read().predict(torch.tensor(rows)).median.numpy()
+    assert np.allclose(bars.lines[0].get_ydata(), expected)
+    # The best trial lacks x; the best of those that have it is drawn through.
+    drawn = line(plot_prediction(run, "x", points=3), "median")
+    rows = [[0, 1.0, 0, x, 0.2] for x in (0.0, 0.5, 1.0)]
+    assert np.allclose(drawn.get_ydata(), run.read().predict(torch.tensor(rows)).median.numpy())
+    with pytest.raises(InputError, match="at has no 'x'"):
+        plot_prediction(run, "x", at={"kind": "a", "y": 0.5})
+
+
+def test_the_line_is_interrupted_where_it_is_forbidden(line):
+    space = Space({"x": Float(0, 1), "y": Float(0, 1)}, forbidden=lambda c: c["x"] > 0.6)
+    run = PicturedRun.from_trials(space, [Trial({"x": 0.1, "y": 0.4}, 1.0), Trial({"x": 0.5, "y": 0.1}, 0.0)])
+    drawn = line(plot_prediction(run, "x", points=5), "median")
+    assert np.isnan(drawn.get_ydata()).tolist() == [False, False, False, True, True]
+
+
+def test_steps_and_orders_are_drawn():
+    space = Space(
+        {"s": Float(0.0, 1.0, step=0.1), "o": Ordinal(["low", "mid", "high"]), "c": Constant("fixed")}
+    )
+    configurations = [{"s": 0.3, "o": "mid", "c": "fixed"}, {"s": 0.7, "o": "high", "c": "fixed"}]
+    run = PicturedRun.from_trials(space, [Trial(c, k) for k, c in enumerate(configurations)])
+    ax = plot_denoising_trajectory(run, "s", "o", count=2, steps=2)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["low", "mid", "high"]
+    assert np.allclose(ax.get_yticks(), [1 / 6, 1 / 2, 5 / 6])
+    with pytest.raises(InputError, match="'c' has 0 columns"):
+        plot_denoising_trajectory(run, "s", "c")
+    (bars,) = plot_prediction(run, "o").containers
+    assert len(bars.lines[0].get_ydata()) == 3
+    assert plot_prediction(run, "s").get_lines()[0].get_xdata().tolist() == pytest.approx(np.arange(11) / 10)

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
-from diffhpo import Float, Space
+from diffhpo import Categorical, Condition, Float, HistoryPolicy, Optimizer, Space, Trial
 from diffhpo.errors import InputError
 from diffhpo.pictures import PicturedRun
+from diffhpo.pretrained_policy import PretrainedPolicy
 
 
 def test_the_incumbent_is_the_best_value_that_counts_so_far(run):
@@ -28,23 +27,28 @@ def test_before_the_first_value_there_is_no_incumbent(space):
 
 def test_an_optimizer_is_read_as_it_was_told(optimizer):
     run = PicturedRun.of(optimizer)
-    assert run.states == ["told"] * 12 + ["failed", "pending"]
+    assert run.states == ["told"] * 5 + ["failed"] + ["told"] * 7 + ["pending"]
     assert (run.configurations[run.best], run.values[run.best]) == optimizer.best
-    assert np.allclose(run.history.x, optimizer.history.x, rtol=0, atol=1e-12)
-    assert np.array_equal(run.history.y, optimizer.history.y)
-    assert np.allclose(run.history.failed, optimizer.history.failed, rtol=0, atol=1e-12)
-    assert np.allclose(run.history.pending, optimizer.history.pending, rtol=0, atol=1e-12)
+    for name in ("x", "y", "failed", "pending"):
+        ours, theirs = getattr(run.history, name), getattr(optimizer.history, name)
+        assert np.allclose(ours, theirs, rtol=0, atol=1e-12)
     assert PicturedRun.of(run) is run
 
 
-def test_trials_of_any_kind_are_read(space):
-    configuration = space.decode(np.full(space.dim, 0.5))
-    trials = [
-        SimpleNamespace(parameters=configuration, value=1.0, failed=False),
-        SimpleNamespace(parameters=configuration, value=None, failed=True),
-        SimpleNamespace(parameters=configuration, value=None, failed=False),
-    ]
-    assert PicturedRun.from_trials(space, trials).states == ["told", "failed", "pending"]
+def test_the_model_of_the_optimizers_own_policy_is_asked(space):
+    policy = PretrainedPolicy(seed=0, kinds=space.column_kinds)
+    assert PicturedRun.of(Optimizer(space, policy=policy)).reader is policy
+    assert PicturedRun.of(Optimizer(space, policy=HistoryPolicy())).reader.names == space.column_names
+
+
+def test_a_space_with_conditions_is_read_whole():
+    space = Space(
+        {"kind": Categorical(["a", "b"]), "x": Float(0, 1)}, conditions={"x": Condition("kind", ["b"])}
+    )
+    trials = [Trial({"kind": "a"}, 1.0), Trial({"kind": "b", "x": 0.3}, 2.0)]
+    run = PicturedRun.from_trials(space, trials)
+    assert run.modelled() is run
+    assert run.history.x.tolist() == [[0.0, 0.5], [1.0, 0.3]]
 
 
 def test_the_history_is_signed_and_leaves_pruned_trials_out(run):

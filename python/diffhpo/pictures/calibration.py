@@ -102,7 +102,7 @@ def probability_integrals(run: PicturedRun, first: int) -> Array:
     Returns:
         (m,) in [0, 1], in the order of the trials; of more than 200 an even choice.
     """
-    history, policy = run.history, run.policy
+    history, policy = run.history, run.reader
     places = np.arange(first, len(history))
     if len(places) > MOST_PREDICTED:
         places = places[np.linspace(0, len(places) - 1, MOST_PREDICTED).round().astype(int)]

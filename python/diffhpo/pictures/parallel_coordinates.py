@@ -10,10 +10,11 @@ import numpy as np
 from scipy.stats import rankdata
 
 from diffhpo.errors import InputError
-from diffhpo.optimizer import Optimizer, Suggestion
+from diffhpo.optimizer import Optimizer
 from diffhpo.pictures.look import BLACK, COLOUR_MAP, VERMILLION, figure_look, panel, plain_text
 from diffhpo.pictures.parameter_axis import ParameterAxis
 from diffhpo.pictures.pictured_run import Array, PicturedRun
+from diffhpo.trial import Suggestion
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +39,7 @@ def plot_parallel_coordinates(
 
     Args:
         run: an Optimizer, or trials as a PicturedRun.
-        parameters: which, in the order of the axes; all of the space by default.
+        parameters: which, in the order of the axes; all but constants by default.
         suggestions: configurations without a value, dashed; the first 64 of them.
         ax: where to draw; by default a new figure.
 
@@ -59,7 +60,8 @@ def plot_parallel_coordinates(
     from matplotlib.colors import Normalize
 
     drawn = PicturedRun.of(run)
-    names = list(drawn.space.parameters) if parameters is None else list(parameters)
+    searched = [name for name, parameter in drawn.space.parameters.items() if parameter.width]
+    names = searched if parameters is None else list(parameters)
     axes = [ParameterAxis.of(drawn.space, name) for name in names]
     told = np.flatnonzero(drawn.told)
     if len(told) == 0 or len(axes) == 0:

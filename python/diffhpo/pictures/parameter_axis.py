@@ -61,7 +61,7 @@ class ParameterAxis:
         """The values of a parameter that is not a number, in order; None for numbers."""
         if isinstance(self.parameter, (Float, Int)):
             return None
-        return list(self.parameter.choices)
+        return self.parameter.values()
 
     @property
     def log(self) -> bool:
@@ -73,7 +73,7 @@ class ParameterAxis:
         """The positions of the smallest and the largest value."""
         if isinstance(self.parameter, (Float, Int)):
             return float(self.parameter.low), float(self.parameter.high)
-        return 0.0, len(self.parameter.choices) - 1.0
+        return 0.0, self.parameter.size - 1.0
 
     def position(self, value: Any) -> float:
         """Where a value lies: the value itself, or the place of a choice.
@@ -84,7 +84,7 @@ class ParameterAxis:
         encoded = self.parameter.encode(value)
         if self.choices is None:
             return float(value)
-        return float(encoded.argmax()) if len(encoded) > 1 else float(encoded[0] > 0.5)
+        return float(self.parameter.level(encoded[None])[0])
 
     def positions(self, configurations: Sequence[Mapping[str, Any]]) -> Array:
         """(n,) positions of the parameter's values; nan where a configuration lacks it."""
@@ -129,25 +129,10 @@ class ParameterAxis:
         if choices is not None:
             every = -(-len(choices) // MOST_LABELS)
             return [(choice, plain_text(choice, 14)) for choice in choices[::every]]
-        low, high = self.ends
-        if isinstance(self.parameter, Int):
-            return [(k, f"{k}") for k in sorted({round(v) for v in self._between(low, high)})]
-        return [(value, f"{value:.3g}") for value in self._between(low, high)]
+        return [(value, f"{value:.3g}") for value in self.grid(5)]
 
     def grid(self, points: int) -> list[Any]:
         """Values along the axis, evenly: `points` of them, or all if there are no more."""
-        choices = self.choices
-        if choices is not None:
-            return choices
-        if isinstance(self.parameter, Int) and self.parameter.size <= points:
-            return list(range(self.parameter.low, self.parameter.high + 1))
-        values = [self.parameter.decode(np.array([u])) for u in np.linspace(0, 1, points)]
-        return list(dict.fromkeys(values))
-
-    def _between(self, low: float, high: float) -> list[float]:
-        """Five values from `low` to `high`, even along the axis; the ends are exact."""
-        if self.log:
-            inner = np.exp(np.linspace(math.log(low), math.log(high), 5))[1:-1]
-        else:
-            inner = np.linspace(low, high, 5)[1:-1]
-        return [low, *map(float, inner), high]
+        if self.parameter.size <= points or self.choices is not None:
+            return self.parameter.values()
+        return list(dict.fromkeys(self.parameter.decode(np.array([u])) for u in np.linspace(0, 1, points)))

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,24 +17,12 @@ from diffhpo.model.universal.in_context import InContextModel
 from diffhpo.optimizer import Optimizer
 from diffhpo.pretrained_policy import PretrainedPolicy
 from diffhpo.space import Space
+from diffhpo.trial import Trial
 
 Array = NDArray[np.float64]
 
 #: What became of a trial.
 STATES = ("told", "failed", "pruned", "pending")
-
-
-class TrialLike(Protocol):
-    """A configuration and what became of it, as `diffhpo.Trial` has them."""
-
-    @property
-    def parameters(self) -> Mapping[str, Any]: ...
-
-    @property
-    def value(self) -> float | None: ...
-
-    @property
-    def failed(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -48,7 +36,9 @@ class PicturedRun:
         states: n of "told", "failed", "pruned", "pending". A pruned trial may have a value, which is drawn
             but never the best, and the model does not read it.
         direction: "maximize" or "minimize".
-        seed: of the policy that the model's pictures ask.
+        seed: of the pretrained policy.
+        policy: whose model the model's pictures ask; by default the package's own, told the names and kinds
+            of the space.
 
     Raises:
         InputError: if lengths differ, a state or the direction is unknown, or a trial that was told has no
@@ -68,6 +58,7 @@ class PicturedRun:
     states: Sequence[str]
     direction: str = "maximize"
     seed: int = 0
+    policy: PretrainedPolicy | None = None
 
     def __post_init__(self) -> None:
         values = np.array(self.values, dtype=np.float64).reshape(-1)
@@ -89,7 +80,7 @@ class PicturedRun:
 
     @classmethod
     def of(cls, run: PicturedRun | Optimizer) -> PicturedRun:
-        """The trials of an optimizer: those with a value, then the failed and the pending ones.
+        """The trials of an optimizer, in the order of asking or telling.
 
         Raises:
             InputError: if `run` is neither an Optimizer nor a PicturedRun.
@@ -98,30 +89,26 @@ class PicturedRun:
             return run
         if not isinstance(run, Optimizer):
             raise InputError(f"run is {type(run).__name__}; an Optimizer or a PicturedRun is needed")
-        history = run.history
-        sign = 1.0 if run.direction == "maximize" else -1.0
-        without = len(history.failed) + len(history.pending)
-        return cls(
-            run.space,
-            [run.space.decode(row) for row in history.seen],
-            np.concatenate([sign * history.y, np.full(without, np.nan)]),
-            ["told"] * len(history) + ["failed"] * len(history.failed) + ["pending"] * len(history.pending),
-            run.direction,
-            run.seed,
-        )
+        drawn = cls.from_trials(run.space, run.trials, run.direction, seed=run.seed)
+        return replace(drawn, policy=run.policy) if isinstance(run.policy, PretrainedPolicy) else drawn
 
     @classmethod
     def from_trials(
-        cls, space: Space, trials: Sequence[TrialLike], direction: str = "maximize", seed: int = 0
+        cls, space: Space, trials: Sequence[Trial], direction: str = "maximize", *, seed: int = 0
     ) -> PicturedRun:
-        """A run of a space and trials, in their order.
+        """A run of a space and its trials, in their order.
 
-        Args:
-            trials: objects with `parameters`, `value` and `failed`; one with neither is pending.
+        Raises:
+            InputError: on an unknown direction.
         """
-        states = ["failed" if t.failed else "pending" if t.value is None else "told" for t in trials]
-        values = [np.nan if t.value is None else float(t.value) for t in trials]
-        return cls(space, [dict(t.parameters) for t in trials], values, states, direction, seed)
+        return cls(
+            space,
+            [trial.parameters for trial in trials],
+            [np.nan if trial.value is None else trial.value for trial in trials],
+            ["failed" if t.failed else "pending" if t.pending else "told" for t in trials],
+            direction,
+            seed,
+        )
 
     @property
     def told(self) -> NDArray[np.bool_]:
@@ -157,7 +144,10 @@ class PicturedRun:
         return values
 
     def modelled(self) -> PicturedRun:
-        """The run with those parameters alone that every trial with a value has: what a model can read.
+        """The run as a model can read it.
+
+        A space with conditions is one. Of another, whose trials may still lack parameters, those parameters
+        are kept that every trial with a value has.
 
         Raises:
             InputError: if no trial has a value, or no parameter is in all of them.
@@ -165,8 +155,10 @@ class PicturedRun:
         told = [c for c, one in zip(self.configurations, self.told, strict=True) if one]
         if not told:
             raise InputError("no trial has a value; there is nothing that a model could read")
+        if self.space.conditions:
+            return self
         names = [name for name in self.space.parameters if all(name in c for c in told)]
-        if not names:
+        if not any(self.space.parameters[name].width for name in names):
             raise InputError("no parameter is in every trial; there is no space that a model could read")
         if len(names) == len(self.space.parameters):
             return self
@@ -175,6 +167,7 @@ class PicturedRun:
         return replace(
             self,
             space=space,
+            policy=None,
             configurations=[
                 {name: c[name] for name in names} if one else {}
                 for c, one in zip(self.configurations, whole, strict=True)
@@ -203,16 +196,23 @@ class PicturedRun:
         return np.stack(points) if points else np.empty((0, self.space.dim))
 
     @property
-    def policy(self) -> PretrainedPolicy:
-        """The pretrained policy of the space, told its names and kinds."""
-        return PretrainedPolicy(seed=self.seed, names=self.space.column_names, kinds=self.space.column_kinds)
+    def reader(self) -> PretrainedPolicy:
+        """The policy whose model is asked."""
+        if self.policy is not None:
+            return self.policy
+        return PretrainedPolicy(
+            seed=self.seed,
+            names=self.space.column_names,
+            kinds=self.space.column_kinds,
+            steps=self.space.column_steps,
+        )
 
     def read(self) -> InContextModel:
         """The pretrained model with the trials in context.
 
         Raises:
-            InputError: if no trial has a value, or the space has more dimensions than the model takes.
+            InputError: if no trial has a value, or the space has more columns than the model takes.
         """
         if not self.told.any():
             raise InputError("no trial has a value; the model has nothing to read: tell one first")
-        return self.policy.read(self.history)
+        return self.reader.read(self.history)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,11 +35,13 @@ def plot_prediction(
     The band is of values as they will be observed, noise included. The median is drawn and not the mean: the
     model's distribution is of warped values, whose mean in the objective's units may be infinite. Trials are
     drawn at their own value of the parameter, the fainter, the farther they lie from the line in the others.
+    Where the configuration is forbidden the line is interrupted.
 
     Args:
         run: an Optimizer, or trials as a PicturedRun. Parameters that are not in every trial are left out.
         parameter: name of the one on the x axis.
-        at: where the other parameters are held; the best trial by default.
+        at: a configuration, where the other parameters are held; by default the best trial that has the
+            parameter.
         points: of the line, 2 or more; a parameter of few values has one for each.
         mass: probability of the band, between 0 and 1.
         ax: where to draw; by default a new figure.
@@ -64,12 +66,9 @@ def plot_prediction(
         raise InputError(f"points is {points}; 2 or more are needed")
     drawn = PicturedRun.of(run).modelled()
     axis = ParameterAxis.of(drawn.space, parameter)
-    best = drawn.best
-    if best is None:
-        raise InputError("no trial has a value; the model has nothing to read: tell one first")
-    fixed = dict(drawn.configurations[best] if at is None else at)
+    fixed = _held(drawn, parameter, at)
     values = axis.grid(points)
-    lines = _line(drawn, [{**fixed, parameter: value} for value in values], (1 - mass) / 2)
+    lines = _lines(drawn, _along(drawn, axis, fixed, values), (1 - mass) / 2)
     low, median, high = drawn.sign * lines if drawn.sign > 0 else drawn.sign * lines[::-1]
     positions = np.array([axis.position(value) for value in values])
     ax = panel(ax, 5.6, 3.8)
@@ -91,27 +90,56 @@ def plot_prediction(
             label=f"median, {mass:.0%} of observations",
         )
     _trials(ax, drawn, axis, fixed)
-    ax.plot(
-        [axis.position(drawn.configurations[best][parameter])],
-        [np.asarray(drawn.values)[best]],
-        "*",
-        markersize=13,
-        color=VERMILLION,
-        label="best",
-        zorder=5,
-    )
+    best = drawn.best
+    if best is not None and parameter in drawn.configurations[best]:
+        position = axis.position(drawn.configurations[best][parameter])
+        value = np.asarray(drawn.values)[best]
+        ax.plot([position], [value], "*", markersize=13, color=VERMILLION, label="best", zorder=5)
     axis.label_x(ax)
     ax.set_ylabel(f"objective ({drawn.direction})")
     ax.legend(loc="best", fontsize=9)
     return ax
 
 
+def _held(drawn: PicturedRun, parameter: str, at: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The configuration that is drawn through: `at`, or the best trial that has the parameter."""
+    if at is not None:
+        if parameter not in at:
+            raise InputError(f"at has no {parameter!r}; give a configuration in which it is active")
+        return dict(at)
+    having = drawn.told & np.array([parameter in c for c in drawn.configurations], dtype=bool)
+    if not having.any():
+        raise InputError(f"no trial has both the parameter {parameter!r} and a value: tell one first")
+    gains = np.where(having, drawn.sign * np.asarray(drawn.values), -np.inf)
+    return dict(drawn.configurations[int(gains.argmax())])
+
+
+def _along(
+    drawn: PicturedRun, axis: ParameterAxis, fixed: Mapping[str, Any], values: Sequence[Any]
+) -> list[Array | None]:
+    """`fixed` with each of the values, in the unit cube; None where that is forbidden.
+
+    Parameters whose conditions a value ends become inactive; those that it makes active stand in the middle.
+    """
+    columns = np.array([name == axis.name for name in drawn.space.column_names])
+    rows: list[Array | None] = []
+    for value in values:
+        unit = drawn.space.encode(fixed)
+        unit[columns] = axis.parameter.encode(value)
+        snapped = drawn.space.snap(unit[None])
+        rows.append(snapped[0] if len(snapped) else None)
+    return rows
+
+
 @one_thread()
-def _line(drawn: PicturedRun, configurations: list[dict[str, Any]], tail: float) -> Array:
-    """(3, n) lower quantile, median and upper quantile of the values of configurations, larger is better."""
-    units = torch.from_numpy(np.stack([drawn.space.encode(c) for c in configurations]))
-    predicted = drawn.read().predict(units)
-    return torch.stack([predicted.quantile(level) for level in (tail, 0.5, 1 - tail)]).double().numpy()
+def _lines(drawn: PicturedRun, rows: Sequence[Array | None], tail: float) -> Array:
+    """(3, n) lower quantile, median, upper quantile of each row, larger is better; nan without a row."""
+    allowed = [k for k, row in enumerate(rows) if row is not None]
+    lines = np.full((3, len(rows)), np.nan)
+    predicted = drawn.read().predict(torch.from_numpy(np.stack([row for row in rows if row is not None])))
+    for line, level in zip(lines, (tail, 0.5, 1 - tail), strict=True):
+        line[allowed] = predicted.quantile(level).double().numpy()
+    return lines
 
 
 def _trials(ax: Axes, drawn: PicturedRun, axis: ParameterAxis, fixed: Mapping[str, Any]) -> None:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffhpo.errors import InputError
-from diffhpo.optimizer import Optimizer, Suggestion
+from diffhpo.optimizer import Optimizer
 from diffhpo.pictures.look import COLOUR_MAP, VERMILLION, figure_look, panel, whole_numbers
 from diffhpo.pictures.parameter_axis import ParameterAxis
 from diffhpo.pictures.pictured_run import Array, PicturedRun
+from diffhpo.trial import Suggestion
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
