@@ -94,13 +94,13 @@ def test_parallel_coordinates_lead_through_every_value(run, line):
             [True, False].index(p["bias"]),
         ]
 
-    lines = ax.get_lines()
+    (lines,) = ax.collections
     order = told[np.argsort(-run.values[told])]  # the worst first, for minimisation
     colours = colormaps["cividis"](np.linspace(0, 1, len(told)))
-    for trial, drawn, colour in zip(order, lines, colours, strict=False):
-        assert drawn.get_xdata().tolist() == [0, 1, 2, 3]
-        assert np.allclose(drawn.get_ydata(), expected(run.configurations[trial]))
-        assert np.allclose(drawn.get_color(), colour)
+    for trial, drawn in zip(order, lines.get_paths(), strict=True):
+        assert drawn.vertices[:, 0].tolist() == [0, 1, 2, 3]
+        assert np.allclose(drawn.vertices[:, 1], expected(run.configurations[trial]))
+    assert np.allclose(lines.get_colors()[:, :3], colours[:, :3])
     assert np.allclose(line(ax, "best").get_ydata(), expected(run.configurations[order[-1]]))
     assert np.allclose(line(ax, "suggestions").get_ydata(), expected(run.configurations[0]))
 
@@ -108,7 +108,7 @@ def test_parallel_coordinates_lead_through_every_value(run, line):
 def test_parallel_coordinates_break_where_a_parameter_is_absent():
     space = Space({"a": Float(0, 1), "b": Float(0, 1)})
     run = PicturedRun(space, [{"a": 0.1}, {"a": 0.3, "b": 0.7}], [1.0, 2.0], ["told", "told"])
-    first = plot_parallel_coordinates(run).get_lines()[0].get_ydata()
+    first = plot_parallel_coordinates(run).collections[0].get_paths()[0].vertices[:, 1]
     assert first[0] == pytest.approx(0.1)
     assert np.isnan(first[1])
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,17 +61,11 @@ def plot_prediction(
         >>> plot_prediction(optimizer, "x", points=21).get_lines()[0].get_label()
         'median'
     """
-    if not 0 < mass < 1:
-        raise InputError(f"mass is {mass}; a probability between 0 and 1 is needed")
-    if points < 2:
-        raise InputError(f"points is {points}; 2 or more are needed")
     drawn = PicturedRun.of(run).modelled()
     axis = ParameterAxis.of(drawn.space, parameter)
-    fixed = _held(drawn, parameter, at)
-    values = axis.grid(points)
-    lines = _lines(drawn, _along(drawn, axis, fixed, values), (1 - mass) / 2)
-    low, median, high = drawn.sign * lines if drawn.sign > 0 else drawn.sign * lines[::-1]
-    positions = np.array([axis.position(value) for value in values])
+    line = predicted_line(drawn, parameter, at=at, points=points, mass=mass)
+    positions = np.array([axis.position(value) for value in line.values])
+    low, median, high = line.low, line.median, line.high
     ax = panel(ax, 5.6, 3.8)
     if axis.choices is None:
         ax.plot(positions, median, color=BLUE, linewidth=2.0, label="median", zorder=3)
@@ -89,7 +84,7 @@ def plot_prediction(
             zorder=3,
             label=f"median, {mass:.0%} of observations",
         )
-    _trials(ax, drawn, axis, fixed)
+    _trials(ax, drawn, axis, line.held)
     best = drawn.best
     if best is not None and parameter in drawn.configurations[best]:
         position = axis.position(drawn.configurations[best][parameter])
@@ -99,6 +94,43 @@ def plot_prediction(
     ax.set_ylabel(f"objective ({drawn.direction})")
     ax.legend(loc="best", fontsize=9)
     return ax
+
+
+@dataclass(frozen=True)
+class PredictedLine:
+    """What the Predictor says along one parameter, in the objective's units; nan where it is forbidden."""
+
+    held: dict[str, Any]
+    """The configuration that the line is drawn through."""
+    values: list[Any]
+    """m values of the parameter."""
+    low: Array
+    """(m,) lower end of the central band."""
+    median: Array
+    """(m,)"""
+    high: Array
+    """(m,) upper end of the central band."""
+
+
+def predicted_line(
+    run: PicturedRun,
+    parameter: str,
+    *,
+    at: Mapping[str, Any] | None = None,
+    points: int = 101,
+    mass: float = 0.8,
+) -> PredictedLine:
+    """The numbers of `plot_prediction`, whose arguments and errors these are; the run is a `modelled` one."""
+    if not 0 < mass < 1:
+        raise InputError(f"mass is {mass}; a probability between 0 and 1 is needed")
+    if points < 2:
+        raise InputError(f"points is {points}; 2 or more are needed")
+    axis = ParameterAxis.of(run.space, parameter)
+    held = _held(run, parameter, at)
+    values = axis.grid(points)
+    lines = run.sign * _lines(run, _along(run, axis, held, values), (1 - mass) / 2)
+    low, median, high = lines if run.sign > 0 else lines[::-1]
+    return PredictedLine(held, values, low, median, high)
 
 
 def _held(drawn: PicturedRun, parameter: str, at: Mapping[str, Any] | None) -> dict[str, Any]:
