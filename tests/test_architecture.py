@@ -23,6 +23,7 @@ LEVELS = [
     ["optimizer", "optimizer_file", "evaluation"],
     ["pictures"],
     ["baselines", "hpob", "integrations"],
+    ["study_page"],
     ["suites"],
     ["study", "pretraining"],
     ["doctor"],

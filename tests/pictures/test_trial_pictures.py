@@ -94,7 +94,7 @@ def test_parallel_coordinates_lead_through_every_value(run, line):
             [True, False].index(p["bias"]),
         ]
 
-    (lines,) = ax.collections
+    lines = ax.collections[0]
     order = told[np.argsort(-run.values[told])]  # the worst first, for minimisation
     colours = colormaps["cividis"](np.linspace(0, 1, len(told)))
     for trial, drawn in zip(order, lines.get_paths(), strict=True):
@@ -111,6 +111,13 @@ def test_parallel_coordinates_break_where_a_parameter_is_absent():
     first = plot_parallel_coordinates(run).collections[0].get_paths()[0].vertices[:, 1]
     assert first[0] == pytest.approx(0.1)
     assert np.isnan(first[1])
+
+
+def test_a_value_that_no_line_leads_to_is_a_dot():
+    space = Space({"a": Float(0, 1), "b": Float(0, 1), "c": Float(0, 1)})
+    configurations = [{"a": 0.1, "b": 0.2, "c": 0.3}, {"a": 0.4, "c": 0.6}, {"b": 0.5, "c": 0.6}]
+    run = PicturedRun(space, configurations, [1.0, 2.0, 3.0], ["told"] * 3)
+    assert plot_parallel_coordinates(run).collections[1].get_offsets().tolist() == [[0, 0.4], [2, 0.6]]
 
 
 def test_pictures_are_drawn_where_they_are_asked_to(run):

@@ -93,7 +93,7 @@ def plot_optimization_history(run: Optimizer | PicturedRun, *, ax: Axes | None =
     ax.set(xlabel="trial", ylabel=f"objective ({drawn.direction})")
     whole_numbers(ax.xaxis)
     ax.margins(x=0.02)
-    ax.legend(loc="best", fontsize=9)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5, fontsize=9, columnspacing=1.2)
     return ax
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from diffhpo.errors import InputError
@@ -34,7 +35,8 @@ def plot_parallel_coordinates(
     """A line for every trial through the values of its parameters; the better, the brighter and the higher.
 
     The colour is the rank of the value among all, so that one terrible trial does not leave the others
-    a single colour. A line is interrupted where the trial lacks a parameter. The best trial has a line of
+    a single colour. A line is interrupted where the trial lacks a
+    parameter; a value between two such places is a dot. The best trial has a line of
     its own.
 
     Args:
@@ -76,6 +78,8 @@ def plot_parallel_coordinates(
     order = np.argsort(share, kind="stable")  # the better, the higher
     paths = [np.column_stack([places, heights[row]]) for row in order]
     ax.add_collection(LineCollection(paths, colors=colours[order], linewidths=1.1, alpha=0.7, zorder=2))
+    alone = _alone(heights)
+    ax.scatter(alone[:, 1], heights[alone[:, 0], alone[:, 1]], c=colours[alone[:, 0]], s=10, zorder=3)
     best = int(np.flatnonzero(told == drawn.best)[0])
     ax.plot(places, heights[best], color=VERMILLION, linewidth=2.4, label="best", zorder=4)
     if suggestions:
@@ -99,6 +103,15 @@ def _heights(axes: Sequence[ParameterAxis], configurations: Sequence[Mapping[str
     return np.array(
         [[axis.share(c[axis.name]) if axis.name in c else np.nan for axis in axes] for c in configurations]
     ).reshape(len(configurations), len(axes))
+
+
+def _alone(heights: Array) -> NDArray[np.intp]:
+    """(k, 2) trial and axis of values without a neighbour, to which no line leads."""
+    known = ~np.isnan(heights)
+    beside = np.zeros_like(known)
+    beside[:, 1:] |= known[:, :-1]
+    beside[:, :-1] |= known[:, 1:]
+    return np.argwhere(known & ~beside)
 
 
 def _label(ax: Axes, axes: Sequence[ParameterAxis]) -> None:
