@@ -42,7 +42,7 @@ class Reader(HTMLParser):
 
     def handle_data(self, data):
         self.text.append(data)
-        if self.tags and self.tags[-1] in ("td", "th"):
+        if self.tags and self.tags[-1] in ("td", "th") and data.strip():
             self.cells.append(data)
 
 
