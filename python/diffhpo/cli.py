@@ -181,13 +181,14 @@ def report(
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell versions, the executor that is chosen and why, threads, GPU and cache."""
+    """Tell versions, executor, threads, GPU, cache, and what is broken, slow or missing, with the remedy."""
     from diffhpo.doctor import examine
 
     facts = examine()
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
+    findings = facts.pop("findings")
     for topic, value in facts.items():
         if not isinstance(value, dict):
             typer.echo(f"{topic}: {value}")
@@ -195,3 +196,6 @@ def doctor(
         typer.echo(f"{topic}:")
         for name, fact in value.items():
             typer.echo(f"  {name}: {'not there' if fact is None else fact}")
+    typer.echo("findings:" if findings else "findings: nothing is broken, slow or missing")
+    for finding in findings:
+        typer.echo(f"  {finding['kind']}: {finding['text']}")

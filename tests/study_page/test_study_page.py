@@ -128,7 +128,10 @@ def test_the_page_says_what_was_tried_and_what_is_best(html):
     best = f"{np.asarray(run.values)[run.best]:.6g}"
     first = seen.cells.index("trial") + 5
     assert seen.cells[first : first + 2] == [str(run.best), best]
-    assert sum(tag == "img" for tag in seen.tags) == 9  # history, parallel, 3 slices, 2 + 1 + 1 of the model
+    assert (
+        sum(tag == "img" for tag in seen.tags) == 8
+    )  # history, parallel, 3 slices; 2 predictions, calibration
+    assert any("Left out: fewer than two parameters that lie along one axis" in text for text in seen.text)
     assert all(value for tag, name, value in seen.attributes if tag == "img" and name == "alt")
     assert any("does not read <script>" in text for text in seen.text)
 
