@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Uses an installed diffhpo as a stranger would: the native module, the weights, the embedded suite, the command."""
+"""Uses an installed diffhpo as a stranger would: the native module, the weights, the command."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-assert shutil.which("cc") is None or "--any-path" in sys.argv, "a compiler is on PATH"
-
 import diffhpo
 from diffhpo import _C, Categorical, Float, Int, Optimizer, Space
 
+assert shutil.which("cc") is None or "--any-path" in sys.argv, "a compiler is on PATH"
 assert Path(diffhpo.__file__).is_relative_to(sys.prefix), f"{diffhpo.__file__} is not the installed one"
 assert "portable" in _C.isas(True)
 
