@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the docstrings' section "Example:" the one that the site knows, "Examples:", which is shown as code."""
+"""Turns the docstrings' section "Example:" into "Examples:", which the site shows as code."""
 
 from __future__ import annotations
 
