@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-#: Pages whose Python blocks run, in their order and one namespace. Those of integrations have tests of their own.
+#: Pages whose Python blocks run, in their order and one namespace; integrations have tests of their own.
 RUN = ("index", "quickstart", "spaces", "settings", "pictures")
 PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md"])
 API = re.findall(r"^::: (\S+)$", (DOCS / "api.md").read_text(encoding="utf-8"), re.MULTILINE)

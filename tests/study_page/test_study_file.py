@@ -88,6 +88,16 @@ def test_what_is_no_study_is_refused_by_name(tmp_path, database):
     assert (tmp_path / "other.db").read_bytes() == before
 
 
+def test_a_database_that_optuna_would_have_to_mend_is_left_alone(tmp_path):
+    with sqlite3.connect(tmp_path / "half.db") as connection:
+        connection.execute("create table studies (study_id integer, study_name text)")
+    connection.close()
+    before = (tmp_path / "half.db").read_bytes()
+    with pytest.raises(DataError, match=r"half\.db cannot be read as an Optuna storage"):
+        open_study(tmp_path / "half.db")
+    assert (tmp_path / "half.db").read_bytes() == before
+
+
 def test_damaged_files_are_named(tmp_path, database):
     whole = database.read_bytes()
     (tmp_path / "cut.db").write_bytes(whole[: len(whole) // 3])

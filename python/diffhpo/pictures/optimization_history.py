@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: A value worse than the median by more than this many times the distance from the median to the best lies on
 #: the edge of the picture, which would show nothing but it otherwise.
-REACH = 4.0
+REACH = 8.0
 
 
 @figure_look
