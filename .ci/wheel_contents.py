@@ -32,9 +32,10 @@ NEEDED = {
         r"[^/]+/PKG-INFO",
     ],
 }
-#: A wheel has the package alone; nothing built, fetched or private is in either.
+#: A wheel has the package alone, and no library of others beside it (auditwheel would put one into diffhpo.libs);
+#: a source distribution has nothing that was built, fetched or trained.
 FORBIDDEN = {
-    ".whl": r"(?!diffhpo/|diffhpo-[^/]*\.dist-info/|diffhpo\.libs/)",
+    ".whl": r"(?!diffhpo/|diffhpo-[^/]*\.dist-info/)",
     ".gz": r"[^/]+/(checkpoints|build|dist|runs|docs/results|\.git)/|.*\.(so|pyd|o|pyc)$",
 }
 
