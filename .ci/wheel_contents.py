@@ -32,8 +32,8 @@ NEEDED = {
         r"[^/]+/PKG-INFO",
     ],
 }
-#: A wheel has the package alone, and no library of others beside it (auditwheel would put one into diffhpo.libs);
-#: a source distribution has nothing that was built, fetched or trained.
+#: A wheel has the package alone, and no library of others (auditwheel would put one into diffhpo.libs); a
+#: source distribution has nothing that was built, fetched or trained.
 FORBIDDEN = {
     ".whl": r"(?!diffhpo/|diffhpo-[^/]*\.dist-info/)",
     ".gz": r"[^/]+/(checkpoints|build|dist|runs|docs/results|\.git)/|.*\.(so|pyd|o|pyc)$",
