@@ -96,7 +96,8 @@ def test_doctor_names_the_executor(files):
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["suggest"], ["doctor"], ["bench", "run"], ["bench", "report"], ["data", "fetch"]]
+    "command",
+    [[], ["suggest"], ["doctor"], ["bench", "run"], ["bench", "report"], ["data", "fetch"], ["report"]],
 )
 def test_help_shows_an_example(command):
     result = run(*command, "--help")

@@ -7,6 +7,10 @@
 
 #include "denoise/precision.h"
 
+#ifdef DIFFHPO_X86_ISAS
+#include "cpu/cpu_features.h"
+#endif
+
 namespace diffhpo {
 
 enum class Isa { portable, avx2, avx512 };
@@ -30,11 +34,7 @@ inline bool isa_built(Isa isa) {
 inline bool isa_supported(Isa isa) {
   if (isa == Isa::portable) return true;
 #ifdef DIFFHPO_X86_ISAS
-  __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  if (isa == Isa::avx2) return avx2;
-  return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  return isa == Isa::avx2 ? cpu_features().avx2_fma : cpu_features().avx512;
 #else
   return false;
 #endif
@@ -69,7 +69,7 @@ inline bool precision_supported(Precision precision) {
   if (precision == Precision::fp32) return true;
 #ifdef DIFFHPO_X86_ISAS
   if (!isa_supported(Isa::avx512)) return false;
-  return precision == Precision::bf16 ? __builtin_cpu_supports("avx512bf16") : __builtin_cpu_supports("avx512vnni");
+  return precision == Precision::bf16 ? cpu_features().avx512_bf16 : cpu_features().avx512_vnni;
 #else
   return false;
 #endif

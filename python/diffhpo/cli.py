@@ -159,17 +159,36 @@ def suggest(
     write_configurations(sys.stdout if out is None else out, list(searched.parameters), suggestions)
 
 
+@app.command(epilog="Example: diffhpo report study.db --out study.html")
+def report(
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="An Optuna study: SQLite or journal file, or storage URL.")
+    ],
+    study_name: Annotated[
+        str | None, typer.Option(help="Which study, where the storage has several.", show_default="the one")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+    seed: Annotated[int, typer.Option(help="Of the suggestions that the page shows.")] = 0,
+) -> None:
+    """Make an HTML page of an Optuna study: its trials, what the model expects, what to try next."""
+    from diffhpo.study_page import write_study_page
+
+    write_study_page(study, out, study_name=study_name, seed=seed)
+    typer.echo(f"wrote {out}")
+
+
 @app.command(epilog="Example: diffhpo doctor --json")
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell versions, the executor that is chosen and why, threads, GPU and cache."""
+    """Tell versions, executor, threads, GPU, cache, and what is broken, slow or missing, with the remedy."""
     from diffhpo.doctor import examine
 
     facts = examine()
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
+    findings = facts.pop("findings")
     for topic, value in facts.items():
         if not isinstance(value, dict):
             typer.echo(f"{topic}: {value}")
@@ -177,3 +196,6 @@ def doctor(
         typer.echo(f"{topic}:")
         for name, fact in value.items():
             typer.echo(f"  {name}: {'not there' if fact is None else fact}")
+    typer.echo("findings:" if findings else "findings: nothing is broken, slow or missing")
+    for finding in findings:
+        typer.echo(f"  {finding['kind']}: {finding['text']}")

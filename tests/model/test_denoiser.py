@@ -307,6 +307,35 @@ def test_a_diverging_network_names_the_step(executor: str) -> None:
         Denoiser(network, NoiseSchedule.linear(10)).sample(None, 2, steps=10, executor=executor)
 
 
+@pytest.mark.parametrize("executor", _EXECUTORS)
+@pytest.mark.parametrize("guidance", [0.0, 0.7])
+@torch.no_grad()
+def test_a_loop_that_stops_early_returns_what_the_whole_one_passes_through(
+    executor: str, guidance: float
+) -> None:
+    """The states of the whole loop are what the network is called on, in the reference."""
+    network, context = random_network(), torch.randn(8, generator=torch.Generator().manual_seed(2))
+    denoiser = Denoiser(network, NoiseSchedule.linear(30))
+    settings = {"steps": 12, "seed": 5, "guidance": guidance}
+    states: list[Tensor] = []
+    hook = network.register_forward_pre_hook(lambda _, inputs: states.append(inputs[0].clone()))
+    whole = denoiser.sample(context, 7, executor="reference", **settings)
+    hook.remove()
+    states = states[:: 2 if guidance else 1]
+    assert len(states) == 12
+    for step, state in enumerate(states):
+        stopped = denoiser.sample(context, 7, executor=executor, stop_after=step, **settings)
+        if executor == "reference":
+            assert torch.equal(stopped, (state + 1) / 2)
+        assert torch.allclose(stopped, (state + 1) / 2, atol=1e-5)
+    own = denoiser.sample(context, 7, executor=executor, **settings)
+    assert torch.equal(denoiser.sample(context, 7, executor=executor, stop_after=12, **settings), own)
+    assert torch.allclose(own, whole, atol=1e-4)
+    start = reference.noise(5, range(7), 30, 5)
+    stopped = denoiser.sample(context, 7, executor=executor, stop_after=0, **settings)
+    assert torch.equal(stopped, (start + 1) / 2)
+
+
 def test_nothing_asked_gives_nothing() -> None:
     denoiser = Denoiser(random_network(), NoiseSchedule.linear(10))
     for executor in _EXECUTORS:
@@ -333,6 +362,8 @@ def test_nothing_asked_gives_nothing() -> None:
         ({"threads": -1}, "threads is -1"),
         ({"first_candidate": -1}, "first_candidate is -1"),
         ({"first_candidate": 2**63}, r"stay below 2\^63"),
+        ({"stop_after": 11}, "stop_after is 11; the loop has 10 steps"),
+        ({"stop_after": -1}, "stop_after is -1"),
         ({"context": torch.zeros(7)}, r"shape \(7,\)"),
         ({"context": torch.zeros(3, 8)}, r"shape \(3, 8\)"),
         ({"context": torch.zeros(8, dtype=torch.long)}, "floating-point"),

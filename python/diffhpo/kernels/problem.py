@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -57,3 +57,12 @@ class DenoiseProblem:
     none. None: no job has tokens. On the CPU at "fp32" only."""
     token_counts: Tensor | None = None
     """(J,) int64 tokens of every job, 0 or more; T is their sum. None exactly where `tokens` is."""
+
+    def first_steps(self, count: int) -> DenoiseProblem:
+        """The problem that stops after its first `count` steps, 0 to S: their bits stay the same."""
+        return replace(
+            self,
+            step_conditioning=self.step_conditioning[:count],
+            coefficients=self.coefficients[:count],
+            keys=self.keys[: count + 1],
+        )

@@ -74,6 +74,7 @@ class Denoiser:
         threads: int | None = None,
         precision: str = "fp32",
         first_candidate: int = 0,
+        stop_after: int | None = None,
     ) -> Tensor:
         """Draw `n` configurations for one context.
 
@@ -100,9 +101,11 @@ class Denoiser:
                 A network with cross-attention runs at "fp32" only.
             first_candidate: number of the first candidate: rows k onwards of a larger draw are drawn alone
                 with first_candidate=k.
+            stop_after: leave the loop after so many steps, 0 (the initial noise) to all of them; a picture of
+                the whole trajectory is made of such calls. Steps that are run have the bits of a full loop.
 
         Returns:
-            (n, d) float32 on the network's device, in [0, 1] (where `clip` holds).
+            (n, d) float32 on the network's device, in [0, 1] (where `clip` holds, and all steps were run).
 
         Raises:
             InputError: on a bad argument.
@@ -121,6 +124,7 @@ class Denoiser:
             threads=threads,
             precision=precision,
             first_candidates=[first_candidate],
+            stop_after=stop_after,
         )[0]
 
     @torch.no_grad()
@@ -139,6 +143,7 @@ class Denoiser:
         threads: int | None = None,
         precision: str = "fp32",
         first_candidates: Sequence[int] | None = None,
+        stop_after: int | None = None,
     ) -> list[Tensor]:
         """Draw configurations for several contexts in one call: `sample` of each, in any order.
 
@@ -148,6 +153,7 @@ class Denoiser:
             seeds: J seeds.
             improve: one flag for all, or J flags.
             first_candidates: J numbers; zeros where they are left out.
+            steps, executor, method, guidance, clip, threads, precision, stop_after: as in `sample`.
 
         Returns:
             J tensors (counts[j], d), each as `sample` returns it.
@@ -177,6 +183,7 @@ class Denoiser:
             raise InputError("guidance strengthens the flag, but improve is None; set it, or guidance=0")
         seed_bits = [reference.signed_seed(seed) for seed in seeds]
         process = self._process(steps, method)
+        last = _last_step(stop_after, len(process.timesteps))
         embedded = [embed_context(context, self.network, self.transformer) for context in contexts]
         chosen = choose_executor(
             executor,
@@ -187,7 +194,8 @@ class Denoiser:
         self._packed.refresh()
         if chosen.name == "reference":
             runs = zip(embedded, flag_rows, sizes, seed_bits, firsts, strict=True)
-            return [self._sample_reference(*run, process, guidance, clip) for run in runs]
+            shortened = process.first_steps(last)
+            return [self._sample_reference(*run, shortened, guidance, clip) for run in runs]
         problem = self._packed.problem(
             process,
             flag_rows,
@@ -198,7 +206,7 @@ class Denoiser:
             float(guidance),
             bool(clip),
             [context.tokens for context in embedded],
-        )
+        ).first_steps(last)
         threads = torch.get_num_threads() if threads is None else threads
         x = chosen.denoise(problem, self._packed.weights, threads, self._packed.coded(precision))
         return [_to_unit(part) for part in x.split(sizes)]
@@ -264,6 +272,15 @@ def _flag(improve: bool | None) -> int:
     if improve not in (0, 1):
         raise InputError(f"improve is {improve!r}; accepted: True, False, None")
     return int(improve)
+
+
+def _last_step(stop_after: int | None, steps: int) -> int:
+    if stop_after is None:
+        return steps
+    last = _count("stop_after", stop_after)
+    if last > steps:
+        raise InputError(f"stop_after is {last}; the loop has {steps} steps, so 0 to {steps} is accepted")
+    return last
 
 
 def _count(name: str, value: int) -> int:

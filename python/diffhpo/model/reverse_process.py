@@ -33,3 +33,7 @@ class ReverseProcess:
         rows = torch.stack([c.x0_from_x, c.x0_from_eps, c.x0_weight, c.x_weight, c.sigma], dim=1)
         keys = torch.cat([torch.tensor([len(schedule)]), c.timesteps])
         return cls(c.timesteps, rows, keys)
+
+    def first_steps(self, count: int) -> ReverseProcess:
+        """The process that stops after its first `count` steps, 0 to S."""
+        return ReverseProcess(self.timesteps[:count], self.coefficients[:count], self.keys[: count + 1])

@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all figures share: their look, lines, axes, legend, and how they are saved."""
+"""What the figures of a study share: lines, axes, legend, and how they are saved."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffhpo.errors import DependencyError
+from diffhpo.pictures.look import LOOK
 from diffhpo.study.style import Style
 
 if TYPE_CHECKING:
@@ -20,35 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
-Arguments = ParamSpec("Arguments")
-
-_LOOK: dict[Any, Any] = {
-    "font.size": 11,
-    "axes.titlesize": 12,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#E4E4E4",
-    "grid.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "svg.hashsalt": "diffhpo",  # the same figure is the same file
-}
-
-
-def figure_look(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
-    """Gives a drawing function the look that all figures share, and a clear error without matplotlib."""
-
-    @wraps(draw)
-    def drawn(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
-        try:
-            import matplotlib
-        except ImportError as error:
-            raise DependencyError('figures need matplotlib: pip install "diffhpo[bench]"') from error
-        with matplotlib.rc_context(_LOOK):
-            return draw(*args, **kwargs)
-
-    return drawn
 
 
 def draw_line(
@@ -101,5 +71,5 @@ def save(figure: Figure, path: Path, *, dots_per_inch: int = 150) -> None:
     """
     import matplotlib
 
-    with matplotlib.rc_context(_LOOK):
+    with matplotlib.rc_context(LOOK):
         figure.savefig(path, dpi=dots_per_inch, metadata={"Date": None} if path.suffix == ".svg" else None)

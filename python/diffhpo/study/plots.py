@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diffhpo.errors import DependencyError, InputError
+from diffhpo.pictures.look import figure_look
 from diffhpo.study.aligned_runs import AlignedRuns
 from diffhpo.study.comparison import Comparison
-from diffhpo.study.figure import Array, draw_line, figure_look, legend_below, log_regret_axis
+from diffhpo.study.figure import Array, draw_line, legend_below, log_regret_axis
 from diffhpo.study.stats import Curves, task_means
 from diffhpo.study.style import Style, styles_of
 

@@ -33,6 +33,16 @@ def test_densities_in_the_users_units_integrate_to_the_distribution(run):
         assert predicted.cdf(torch.full((5,), middle).double())[row] == pytest.approx(0.5, abs=1e-6)
 
 
+def test_quantiles_invert_the_distribution(run):
+    predicted = run.predict(torch.rand(5, 3))
+    for level in (0.001, 0.1, 0.5, 0.9, 0.999):
+        share = predicted.cdf(predicted.quantile(level))
+        assert torch.allclose(share, torch.full((5,), level).double(), atol=1e-7)
+    assert torch.equal(predicted.quantile(0.5), predicted.median)
+    with pytest.raises(InputError, match="level is 1"):
+        predicted.quantile(1)
+
+
 def test_candidates_do_not_see_each_other(run):
     query = torch.rand(9, 3)
     whole = run.log_improvement(query)

@@ -39,13 +39,23 @@ class PredictedValues:
 
     @property
     def median(self) -> Tensor:
-        """(N,) values that are exceeded with probability one half, by bisection."""
+        """(N,) values that are exceeded with probability one half."""
+        return self.quantile(0.5)
+
+    def quantile(self, level: float) -> Tensor:
+        """(N,) values that are not exceeded with probability `level`, by bisection.
+
+        Raises:
+            InputError: unless `level` lies between 0 and 1.
+        """
+        if not 0 < level < 1:
+            raise InputError(f"level is {level}; a probability between 0 and 1 is needed")
         mixture = _double(self.mixture)
         low = (mixture.means - 8 * mixture.deviations).amin(-1)
         high = (mixture.means + 8 * mixture.deviations).amax(-1)
         for _ in range(60):
             middle = (low + high) / 2
-            below = mixture.cdf(middle) < 0.5
+            below = mixture.cdf(middle) < level
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
         return self.scale.restore((low + high) / 2).squeeze(0)
 
@@ -161,6 +171,7 @@ class InContextModel:
         executor: str = "auto",
         precision: str = "fp32",
         first_candidate: int = 0,
+        stop_after: int | None = None,
     ) -> Tensor:
         """Configurations (count, d) drawn by the Denoiser with I = 1.
 
@@ -169,7 +180,7 @@ class InContextModel:
             seed: of the draw.
             improvement: how much better than the best so far, in standardised units; None asks for the best
                 configuration of all, so that samples follow the model's posterior of the optimum.
-            steps, guidance, executor, precision, first_candidate: as `Denoiser.sample`.
+            steps, guidance, executor, precision, first_candidate, stop_after: as `Denoiser.sample`.
         """
         denoiser = self._generators.written_for(self.embedding)
         size = None if improvement is None else torch.tensor([improvement])
@@ -184,6 +195,7 @@ class InContextModel:
             executor=executor,
             precision=precision,
             first_candidate=first_candidate,
+            stop_after=stop_after,
         )
 
     def belief(self, x: Tensor, *, noisy: bool = True) -> Belief:
