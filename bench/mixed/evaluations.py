@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finished evaluations on disk, found by task and configuration: what one method paid for, the others read."""
+"""Finished evaluations on disk, by task and configuration: what one method paid for, the others read."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Evaluations:
             file.truncate(size)
 
     def value(self, task: str, configuration: Mapping[str, Any], compute: Callable[..., float]) -> float:
-        """The value of a configuration (as `plain` gives it) on a task; computed and kept where it is not known."""
+        """The value of a configuration, as `plain` gives it, on a task; computed and kept where not known."""
         key = json.dumps(configuration, sort_keys=True)
         known = self._known.get((task, key))
         if known is None:

@@ -16,8 +16,8 @@ import argparse
 import os
 
 # Before NumPy is imported: one thread, so that times compare and digits do not depend on the machine.
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # SMAC's forest asks joblib for a thread a core and waits for them longer than it computes.
 os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
 

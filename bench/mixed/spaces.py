@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The search spaces, written in ConfigSpace's language: choices, whole numbers, and parameters that exist only
-under certain choices."""
+"""The search spaces, in ConfigSpace's language: choices, whole numbers, and parameters that exist only under
+certain choices."""
 
 from __future__ import annotations
 
