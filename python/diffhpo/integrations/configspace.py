@@ -226,7 +226,7 @@ def _conditions(given: ConditionLike, parameters: Mapping[str, Parameter]) -> li
     if len(parents) > 1:
         raise SpaceError(
             f"hyperparameter {child!r} is active under an OrConjunction over the parents {parents}; "
-            "conditions on one parent are accepted there: make it several hyperparameters, one for each parent"
+            "conditions on one parent are accepted there: make it one hyperparameter for each parent"
         )
     (parent,) = parents
     known = parameters[parent]
