@@ -19,9 +19,6 @@ from diffhpo.space import Categorical, Condition, Constant, Float, Int, Ordinal,
 
 if TYPE_CHECKING:
     import ConfigSpace
-    from ConfigSpace.conditions import ConditionLike
-    from ConfigSpace.forbidden import ForbiddenLike
-    from ConfigSpace.hyperparameters import Hyperparameter
 
 __all__ = [
     "ForbiddenClauses",
@@ -61,8 +58,8 @@ def space_from_configspace(configuration_space: ConfigSpace.ConfigurationSpace) 
         >>> given = ConfigurationSpace({"kernel": ["linear", "rbf"], "gamma": (0.1, 10.0)})
         >>> given.add(EqualsCondition(given["gamma"], given["kernel"], "rbf"))
         >>> space = space_from_configspace(given)
-        >>> space.decode(np.array([0.5, 1.0]))
-        {'gamma': 5.05, 'kernel': 'rbf'}
+        >>> space.decode(np.array([1.0, 0.5]))
+        {'kernel': 'rbf', 'gamma': 5.05}
     """
     package = _import_configspace()
     if not isinstance(configuration_space, package.ConfigurationSpace):
@@ -162,7 +159,7 @@ class ForbiddenClauses:
         clauses: as `ConfigurationSpace.forbidden_clauses` has them.
     """
 
-    clauses: tuple[ForbiddenLike, ...]
+    clauses: tuple[Any, ...]
 
     def __call__(self, configuration: dict[str, Any]) -> bool:
         """True if the configuration, a dictionary of its active parameters, is not allowed."""
@@ -183,7 +180,7 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _own_choice(given: Hyperparameter, value: Any) -> Any:
+def _own_choice(given: Any, value: Any) -> Any:
     """The choice as it was given: ConfigSpace keeps numbers of several types as NumPy's of one."""
     package = _import_configspace()
     if isinstance(given, package.CategoricalHyperparameter):
@@ -191,7 +188,7 @@ def _own_choice(given: Hyperparameter, value: Any) -> Any:
     return value
 
 
-def _parameter(given: Hyperparameter) -> Parameter:
+def _parameter(given: Any) -> Parameter:
     package = _import_configspace()
     if isinstance(given, package.UniformFloatHyperparameter):
         return Float(_plain(given.lower), _plain(given.upper), log=given.log)
@@ -217,7 +214,7 @@ def _parameter(given: Hyperparameter) -> Parameter:
     )
 
 
-def _conditions(given: ConditionLike, parameters: Mapping[str, Parameter]) -> list[Condition]:
+def _conditions(given: Any, parameters: Mapping[str, Parameter]) -> list[Condition]:
     """The Conditions that together say the same."""
     package = _import_configspace()
     if isinstance(given, package.AndConjunction):
@@ -243,14 +240,14 @@ def _conditions(given: ConditionLike, parameters: Mapping[str, Parameter]) -> li
     return [Condition(parent, values)]
 
 
-def _parents(given: ConditionLike) -> list[str]:
+def _parents(given: Any) -> list[str]:
     package = _import_configspace()
     if isinstance(given, (package.AndConjunction, package.OrConjunction)):
         return sorted({parent.name for parent in given.parents})
     return [given.parent.name]
 
 
-def _holds(clause: ForbiddenLike, configuration: dict[str, Any]) -> bool:
+def _holds(clause: Any, configuration: dict[str, Any]) -> bool:
     package = _import_configspace()
     if isinstance(clause, package.ForbiddenAndConjunction):
         return all(_holds(part, configuration) for part in clause.components)
@@ -261,11 +258,11 @@ def _holds(clause: ForbiddenLike, configuration: dict[str, Any]) -> bool:
     return all(given.name in configuration for given in named) and clause.is_forbidden_value(configuration)
 
 
-def _is_relation(clause: ForbiddenLike) -> bool:
+def _is_relation(clause: Any) -> bool:
     return hasattr(clause, "left")
 
 
-def _rebuilt(clause: ForbiddenLike, made: ConfigSpace.ConfigurationSpace) -> ForbiddenLike:
+def _rebuilt(clause: Any, made: ConfigSpace.ConfigurationSpace) -> Any:
     """The same clause on the hyperparameters of another space."""
     if hasattr(clause, "components"):
         return type(clause)(*[_rebuilt(part, made) for part in clause.components])
@@ -275,7 +272,7 @@ def _rebuilt(clause: ForbiddenLike, made: ConfigSpace.ConfigurationSpace) -> For
     return type(clause)(made[clause.hyperparameter.name], values)
 
 
-def _hyperparameter(name: str, parameter: Parameter) -> Hyperparameter:
+def _hyperparameter(name: str, parameter: Parameter) -> Any:
     package = _import_configspace()
     if isinstance(parameter, Float) and parameter.step is None:
         return package.UniformFloatHyperparameter(name, parameter.low, parameter.high, log=parameter.log)
@@ -293,7 +290,7 @@ def _hyperparameter(name: str, parameter: Parameter) -> Hyperparameter:
     return package.OrdinalHyperparameter(name, parameter.values())
 
 
-def _leaf(made: ConfigSpace.ConfigurationSpace, name: str, condition: Condition) -> ConditionLike:
+def _leaf(made: ConfigSpace.ConfigurationSpace, name: str, condition: Condition) -> Any:
     package = _import_configspace()
     values: Sequence[Any] = list(condition.values)
     if len(values) == 1:
