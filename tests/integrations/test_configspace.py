@@ -160,6 +160,25 @@ def test_there_and_back_is_the_same_space(given_space, seed):
         assert_same(again.decode(space.encode(found)), found)
 
 
+def test_bounds_and_scales_are_kept():
+    made = cs.ConfigurationSpace(seed=0)
+    made.add(cs.UniformFloatHyperparameter("lr", 1e-4, 1.0, log=True))
+    made.add(cs.UniformFloatHyperparameter("momentum", -1.0, 0.5))
+    made.add(cs.UniformIntegerHyperparameter("units", 4, 512, log=True))
+    made.add(cs.UniformIntegerHyperparameter("depth", 1, 8))
+    space = space_from_configspace(made)
+    assert space.parameters == {
+        "lr": Float(1e-4, 1.0, log=True),
+        "momentum": Float(-1.0, 0.5),
+        "units": Int(4, 512, log=True),
+        "depth": Int(1, 8),
+    }
+    for given_space in (made, configspace_from_space(space)):
+        for name, parameter in space.parameters.items():
+            middle, own = given_space[name].to_value(np.float64(0.5)), parameter.decode(np.array([0.5]))
+            assert own == pytest.approx(middle, rel=1e-6, abs=0 if name != "units" else 2)
+
+
 def test_relations_and_ordered_clauses_are_kept_and_need_active_parameters():
     made = cs.ConfigurationSpace({"a": (1, 9), "b": (1, 9), "c": ["off", "on"]}, seed=0)
     made.add(cs.EqualsCondition(made["b"], made["c"], "on"))
