@@ -165,13 +165,13 @@ def test_bounds_and_scales_are_kept():
     made.add(cs.UniformFloatHyperparameter("lr", 1e-4, 1.0, log=True))
     made.add(cs.UniformFloatHyperparameter("momentum", -1.0, 0.5))
     made.add(cs.UniformIntegerHyperparameter("units", 4, 512, log=True))
-    made.add(cs.UniformIntegerHyperparameter("depth", 1, 8))
+    made.add(cs.UniformIntegerHyperparameter("depth", 1, 9))
     space = space_from_configspace(made)
     assert space.parameters == {
         "lr": Float(1e-4, 1.0, log=True),
         "momentum": Float(-1.0, 0.5),
         "units": Int(4, 512, log=True),
-        "depth": Int(1, 8),
+        "depth": Int(1, 9),
     }
     for given_space in (made, configspace_from_space(space)):
         for name, parameter in space.parameters.items():
