@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conversion from and to ConfigSpace; ConfigSpace itself says what is active, legal and forbidden."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -280,3 +283,13 @@ def test_wrong_arguments_are_named():
         configspace_from_space(Space({"a": Int(1, 3)}, forbidden=lambda found: False))
     with pytest.raises(SpaceError, match=r"'a'.*20001 values"):
         configspace_from_space(Space({"a": Float(0.0, 20000.0, step=1.0)}))
+
+
+def test_the_page_of_the_documentation_runs(capsys):
+    page = Path(__file__).resolve().parents[2] / "docs" / "integrations" / "configspace.md"
+    shared = {}
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    for block in blocks:
+        exec(compile(block, page.name, "exec"), shared)
+    assert len(blocks) == 2
+    assert "kernel" in capsys.readouterr().out
