@@ -6,8 +6,7 @@
 DIR holds the OpenML tables as CSV with MANIFEST.json. Evaluations are kept in OUT/evaluations.jsonl and
 shared by all methods, finished runs in OUT/runs.jsonl. A run whose method has another version than the one
 recorded (a package's, or diffhpo's weights and code) is done again: after new weights the same command
-recomputes diffhpo's runs alone, or takes up again those of a version that it had before. One process, one
-thread.
+recomputes diffhpo's runs alone. One process, one thread.
 """
 
 from __future__ import annotations
@@ -106,7 +105,6 @@ def run(
         "task": table,
         "seed": seed,
         "method": method,
-        "version": method_version(method),
         "values": values,
         "configurations": configurations,
         "suggest_cpu_seconds": round(suggesting, 3),
@@ -138,7 +136,7 @@ def run_missing(split: str, methods: Sequence[str], seeds: int, tables: Path, ou
         file.truncate(size)
     evaluations = Evaluations(out / EVALUATIONS)
     versions = {method: method_version(method) for method in methods}
-    done = {(r["space"], r["task"], r["seed"], r["method"], r["version"]) for r in records}
+    done = {(r["space"], r["task"], r["seed"], r["method"]): r["version"] for r in records}
     objectives: dict[tuple[str, str], Objective] = {}
     begin = time.perf_counter()
     # A seed of all tasks before the next seed of any: a command that is stopped leaves whole seeds.
@@ -148,11 +146,11 @@ def run_missing(split: str, methods: Sequence[str], seeds: int, tables: Path, ou
                 if method == "optuna-gp" and space not in UNCONDITIONAL:
                     continue
                 key = (space, table, f"test{seed}", method)
-                if (*key, versions[method]) in done:
+                if done.get(key) == versions[method]:
                     continue
                 if (space, table) not in objectives:
                     objectives[space, table] = Objective(space, load_table(table, tables))
-                record = run(*key, objectives[space, table], evaluations)
+                record = run(*key, objectives[space, table], evaluations) | {"version": versions[method]}
                 with journal.open("ab") as file:
                     file.write(encode_line(record))
                 print(

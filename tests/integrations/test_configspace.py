@@ -9,16 +9,16 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from diffhpo.errors import InputError, SpaceError
-from diffhpo.integrations.configspace import (
+cs = pytest.importorskip("ConfigSpace")
+exceptions = pytest.importorskip("ConfigSpace.exceptions")
+
+from diffhpo.errors import InputError, SpaceError  # noqa: E402
+from diffhpo.integrations.configspace import (  # noqa: E402
     configspace_from_space,
     configuration_from_configspace,
     space_from_configspace,
 )
-from diffhpo.space import Categorical, Condition, Constant, Float, Int, Ordinal, Space
-
-cs = pytest.importorskip("ConfigSpace")
-exceptions = pytest.importorskip("ConfigSpace.exceptions")
+from diffhpo.space import Categorical, Condition, Constant, Float, Int, Ordinal, Space  # noqa: E402
 
 
 @st.composite

@@ -8,17 +8,21 @@ conditions that join several parents by "or". Defaults and `meta` are not carrie
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from diffhpo.errors import DependencyError, InputError, SpaceError
 from diffhpo.space import Categorical, Condition, Constant, Float, Int, Ordinal, Parameter, Space
 
-if TYPE_CHECKING:
+try:
     import ConfigSpace
+except ImportError as error:
+    raise DependencyError(
+        'ConfigSpace is needed for this module and is not installed: pip install "diffhpo[configspace]"'
+    ) from error
 
 __all__ = [
     "ForbiddenClauses",
@@ -51,7 +55,6 @@ def space_from_configspace(configuration_space: ConfigSpace.ConfigurationSpace) 
         InputError: if it is something else.
         SpaceError: on a normal or beta prior, weights that differ, a condition on a real parent or with "or"
             over several parents, or one that never holds; the message names the hyperparameter.
-        DependencyError: if ConfigSpace is not installed.
 
     Example:
         >>> from ConfigSpace import ConfigurationSpace, EqualsCondition
@@ -61,8 +64,7 @@ def space_from_configspace(configuration_space: ConfigSpace.ConfigurationSpace) 
         >>> space.decode(np.array([1.0, 0.5]))
         {'kernel': 'rbf', 'gamma': 5.05}
     """
-    package = _import_configspace()
-    if not isinstance(configuration_space, package.ConfigurationSpace):
+    if not isinstance(configuration_space, ConfigSpace.ConfigurationSpace):
         raise InputError(
             f"configuration_space is {type(configuration_space).__name__}; "
             "a ConfigSpace.ConfigurationSpace is needed"
@@ -93,7 +95,6 @@ def configuration_from_configspace(configuration: ConfigSpace.Configuration) -> 
 
     Raises:
         InputError: if it is not a ConfigSpace.Configuration.
-        DependencyError: if ConfigSpace is not installed.
 
     Example:
         >>> from ConfigSpace import ConfigurationSpace
@@ -101,8 +102,7 @@ def configuration_from_configspace(configuration: ConfigSpace.Configuration) -> 
         >>> configuration_from_configspace(given.get_default_configuration())
         {'depth': 4, 'kernel': 'linear'}
     """
-    package = _import_configspace()
-    if not isinstance(configuration, package.Configuration):
+    if not isinstance(configuration, ConfigSpace.Configuration):
         raise InputError(
             f"configuration is {type(configuration).__name__}; a ConfigSpace.Configuration is needed"
         )
@@ -124,14 +124,12 @@ def configspace_from_space(space: Space, *, seed: int | None = None) -> ConfigSp
         InputError: if `space` is not a Space.
         SpaceError: on a `forbidden` that is a function, or a parameter with a step and more than 10,000
             values.
-        DependencyError: if ConfigSpace is not installed.
 
     Example:
         >>> space = Space({"lr": Float(1e-4, 1.0, log=True), "width": Int(16, 64, step=16)})
         >>> configspace_from_space(space)["width"].sequence
         (16, 32, 48, 64)
     """
-    package = _import_configspace()
     if not isinstance(space, Space):
         raise InputError(f"space is {type(space).__name__}; a diffhpo.Space is needed")
     if space.forbidden is not None and not isinstance(space.forbidden, ForbiddenClauses):
@@ -139,11 +137,11 @@ def configspace_from_space(space: Space, *, seed: int | None = None) -> ConfigSp
             f"forbidden is {space.forbidden!r}, a function that ConfigSpace's clauses cannot express; leave "
             "it out and add clauses to the ConfigurationSpace"
         )
-    made = package.ConfigurationSpace(seed=seed)
+    made = ConfigSpace.ConfigurationSpace(seed=seed)
     made.add([_hyperparameter(name, parameter) for name, parameter in space.parameters.items()])
     for name, conditions in space.conditions.items():
         leaves = [_leaf(made, name, condition) for condition in conditions]
-        made.add(leaves[0] if len(leaves) == 1 else package.AndConjunction(*leaves))
+        made.add(leaves[0] if len(leaves) == 1 else ConfigSpace.AndConjunction(*leaves))
     for clause in space.forbidden.clauses if space.forbidden is not None else ():
         made.add(_rebuilt(clause, made))
     return made
@@ -166,35 +164,23 @@ class ForbiddenClauses:
         return any(_holds(clause, configuration) for clause in self.clauses)
 
 
-def _import_configspace() -> Any:
-    try:
-        import ConfigSpace
-    except ImportError as error:
-        raise DependencyError(
-            'ConfigSpace is needed for this call and is not installed: pip install "diffhpo[configspace]"'
-        ) from error
-    return ConfigSpace
-
-
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
 def _own_choice(given: Any, value: Any) -> Any:
     """The choice as it was given: ConfigSpace keeps numbers of several types as NumPy's of one."""
-    package = _import_configspace()
-    if isinstance(given, package.CategoricalHyperparameter):
+    if isinstance(given, ConfigSpace.CategoricalHyperparameter):
         return next(choice for choice in given.choices if choice is value or choice == value)
     return value
 
 
 def _parameter(given: Any) -> Parameter:
-    package = _import_configspace()
-    if isinstance(given, package.UniformFloatHyperparameter):
+    if isinstance(given, ConfigSpace.UniformFloatHyperparameter):
         return Float(_plain(given.lower), _plain(given.upper), log=given.log)
-    if isinstance(given, package.UniformIntegerHyperparameter):
+    if isinstance(given, ConfigSpace.UniformIntegerHyperparameter):
         return Int(_plain(given.lower), _plain(given.upper), log=given.log)
-    if isinstance(given, package.CategoricalHyperparameter):
+    if isinstance(given, ConfigSpace.CategoricalHyperparameter):
         if given.weights is not None and len(set(given.weights)) > 1:
             raise SpaceError(
                 f"hyperparameter {given.name!r} has the weights {list(given.weights)}; choices without "
@@ -202,10 +188,10 @@ def _parameter(given: Any) -> Parameter:
             )
         choices = [_plain(choice) for choice in given.choices]
         return Categorical(choices) if len(choices) > 1 else Constant(choices[0])
-    if isinstance(given, package.OrdinalHyperparameter):
+    if isinstance(given, ConfigSpace.OrdinalHyperparameter):
         sequence = [_plain(value) for value in given.sequence]
         return Ordinal(sequence) if len(sequence) > 1 else Constant(sequence[0])
-    if isinstance(given, package.Constant):
+    if isinstance(given, ConfigSpace.Constant):
         return Constant(_plain(given.value))
     remedy = ": its to_uniform() is accepted" if hasattr(given, "to_uniform") else ""
     raise SpaceError(
@@ -216,8 +202,7 @@ def _parameter(given: Any) -> Parameter:
 
 def _conditions(given: Any, parameters: Mapping[str, Parameter]) -> list[Condition]:
     """The Conditions that together say the same."""
-    package = _import_configspace()
-    if isinstance(given, package.AndConjunction):
+    if isinstance(given, ConfigSpace.AndConjunction):
         return [found for part in given.components for found in _conditions(part, parameters)]
     child, parents = given.child.name, _parents(given)
     if len(parents) > 1:
@@ -241,17 +226,15 @@ def _conditions(given: Any, parameters: Mapping[str, Parameter]) -> list[Conditi
 
 
 def _parents(given: Any) -> list[str]:
-    package = _import_configspace()
-    if isinstance(given, (package.AndConjunction, package.OrConjunction)):
+    if isinstance(given, (ConfigSpace.AndConjunction, ConfigSpace.OrConjunction)):
         return sorted({parent.name for parent in given.parents})
     return [given.parent.name]
 
 
 def _holds(clause: Any, configuration: dict[str, Any]) -> bool:
-    package = _import_configspace()
-    if isinstance(clause, package.ForbiddenAndConjunction):
+    if isinstance(clause, ConfigSpace.ForbiddenAndConjunction):
         return all(_holds(part, configuration) for part in clause.components)
-    if isinstance(clause, package.ForbiddenOrConjunction):
+    if isinstance(clause, ConfigSpace.ForbiddenOrConjunction):
         return any(_holds(part, configuration) for part in clause.components)
     named = [clause.left, clause.right] if _is_relation(clause) else [clause.hyperparameter]
     # Left to themselves some clauses hold for a parameter that is absent.
@@ -273,26 +256,27 @@ def _rebuilt(clause: Any, made: ConfigSpace.ConfigurationSpace) -> Any:
 
 
 def _hyperparameter(name: str, parameter: Parameter) -> Any:
-    package = _import_configspace()
     if isinstance(parameter, Float) and parameter.step is None:
-        return package.UniformFloatHyperparameter(name, parameter.low, parameter.high, log=parameter.log)
+        low, high = parameter.low, parameter.high
+        return ConfigSpace.UniformFloatHyperparameter(name, low, high, log=parameter.log)
     if isinstance(parameter, Int) and parameter.step == 1:
-        return package.UniformIntegerHyperparameter(name, parameter.low, parameter.high, log=parameter.log)
+        return ConfigSpace.UniformIntegerHyperparameter(
+            name, parameter.low, parameter.high, log=parameter.log
+        )
     if isinstance(parameter, Categorical):
-        return package.CategoricalHyperparameter(name, list(parameter.choices))
+        return ConfigSpace.CategoricalHyperparameter(name, list(parameter.choices))
     if isinstance(parameter, Constant):
-        return package.Constant(name, parameter.value)
+        return ConfigSpace.Constant(name, parameter.value)
     if parameter.size > MOST_VALUES:
         raise SpaceError(
             f"parameter {name!r}: {parameter!r} has {parameter.size:.0f} values; ConfigSpace has no steps, "
             f"and an ordinal of at most {MOST_VALUES} values is made of them: use a larger step, or none"
         )
-    return package.OrdinalHyperparameter(name, parameter.values())
+    return ConfigSpace.OrdinalHyperparameter(name, parameter.values())
 
 
 def _leaf(made: ConfigSpace.ConfigurationSpace, name: str, condition: Condition) -> Any:
-    package = _import_configspace()
-    values: Sequence[Any] = list(condition.values)
+    values = list(condition.values)
     if len(values) == 1:
-        return package.EqualsCondition(made[name], made[condition.parent], values[0])
-    return package.InCondition(made[name], made[condition.parent], values)
+        return ConfigSpace.EqualsCondition(made[name], made[condition.parent], values[0])
+    return ConfigSpace.InCondition(made[name], made[condition.parent], values)
