@@ -21,7 +21,7 @@ _OPTIONAL = (
     ("matplotlib", "pictures and `diffhpo report`", 'pip install "matplotlib>=3.7"'),
     ("optuna", "the Optuna sampler, `diffhpo report` and three methods of the benchmark",
      'pip install "optuna>=4.0"'),
-    ("sklearn", "the search class for scikit-learn's estimators", 'pip install "scikit-learn>=1.3"'),
+    ("sklearn", "the search class for scikit-learn's estimators", 'pip install "scikit-learn>=1.6"'),
     ("ConfigSpace", "conversion from and to ConfigSpace", "pip install ConfigSpace"),
     ("pooch", "`diffhpo data fetch`", 'pip install "pooch>=1.8"'),
     ("xgboost", "the benchmark's surrogates", 'pip install "diffhpo[bench]"'),
@@ -135,7 +135,7 @@ def _cuda(facts: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(
             "slow",
             f"torch is a CUDA build ({torch.version.cuda}) on a machine without a GPU: gigabytes of "
-            "libraries for nothing; pip install torch --index-url https://download.pytorch.org/whl/cpu",
+            "libraries for nothing; install torch with the project's constraints.txt, or PyTorch's CPU build.",
         )
 
 
