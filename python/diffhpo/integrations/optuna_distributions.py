@@ -28,7 +28,7 @@ def parameter_from_distribution(distribution: BaseDistribution) -> Parameter:
 
     Example:
         >>> parameter_from_distribution(IntDistribution(1, 128, log=True))
-        Int(low=1, high=128, log=True, step=1)
+        Int(low=1, high=128, log=True)
         >>> parameter_from_distribution(CategoricalDistribution([None]))
         Constant(value=None)
     """
@@ -89,7 +89,7 @@ def space_from_distributions(distributions: Mapping[str, BaseDistribution]) -> S
 
     Example:
         >>> space_from_distributions({"lr": FloatDistribution(1e-4, 1.0, log=True)}).parameters
-        {'lr': Float(low=0.0001, high=1.0, log=True, step=None)}
+        {'lr': Float(low=0.0001, high=1.0, log=True)}
     """
     return Space(
         {name: _named(name, parameter_from_distribution, given) for name, given in distributions.items()}
