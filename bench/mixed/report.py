@@ -135,7 +135,8 @@ def page_text(results: Mapping[str, Results]) -> str:
         "### All tasks",
         overall_table(everywhere),
         "diffhpo's mean regret divided by another method's; below 1 diffhpo is better. In brackets the 95 % "
-        "interval of a bootstrap over tasks, paired and within spaces:",
+        "interval of a bootstrap over tasks, paired and within spaces. Wilcoxon's p is of the "
+        "pair alone, at the last column, not corrected for there being several rivals:",
         against_table(everywhere),
         f"### Task by task: mean regret @{MARKS[-1]}",
         task_table(everywhere),
