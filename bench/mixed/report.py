@@ -111,7 +111,7 @@ def against_table(results: Mapping[str, Results]) -> str:
         ]
         final = compare(aligned)
         wins = f"{final.wins[0, 1]} of {len(final.tasks)}"
-        rows.append([LABELS[rival], *cells, wins, f"{final.p_value('diffhpo', rival):.3f}"])
+        rows.append([LABELS[rival], *cells, wins, f"{final.p_value('diffhpo', rival):.2g}"])
     head = ["against", *(f"@{m}" for m in MARKS), f"tasks won @{MARKS[-1]}", "Wilcoxon's p"]
     return markdown_table(head, rows)
 
