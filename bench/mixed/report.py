@@ -111,7 +111,7 @@ def against_table(results: Mapping[str, Results]) -> str:
         ]
         final = compare(aligned)
         wins = f"{final.wins[0, 1]} of {len(final.tasks)}"
-        rows.append([LABELS[rival], *cells, wins, f"{final.p_value('diffhpo', rival):.3f}"])
+        rows.append([LABELS[rival], *cells, wins, f"{final.p_value('diffhpo', rival):.2g}"])
     head = ["against", *(f"@{m}" for m in MARKS), f"tasks won @{MARKS[-1]}", "Wilcoxon's p"]
     return markdown_table(head, rows)
 
@@ -135,7 +135,8 @@ def page_text(results: Mapping[str, Results]) -> str:
         "### All tasks",
         overall_table(everywhere),
         "diffhpo's mean regret divided by another method's; below 1 diffhpo is better. In brackets the 95 % "
-        "interval of a bootstrap over tasks, paired and within spaces:",
+        "interval of a bootstrap over tasks, paired and within spaces. Wilcoxon's p is of the "
+        "pair alone, at the last column, not corrected for there being several rivals:",
         against_table(everywhere),
         f"### Task by task: mean regret @{MARKS[-1]}",
         task_table(everywhere),
