@@ -135,7 +135,7 @@ def _cuda(facts: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(
             "slow",
             f"torch is a CUDA build ({torch.version.cuda}) on a machine without a GPU: gigabytes of "
-            "libraries for nothing; install torch with the project's constraints.txt, or PyTorch's CPU build.",
+            "libraries for nothing; install torch with the project's constraints.txt, or its CPU build.",
         )
 
 

@@ -21,8 +21,8 @@ from optuna.trial import TrialState, create_trial  # noqa: E402
 
 from diffhpo import errors  # noqa: E402
 from diffhpo.integrations.optuna import DiffusionSampler  # noqa: E402
-from diffhpo.integrations.optuna_memory import Memory  # noqa: E402
-from diffhpo.integrations.optuna_trials import proposal, proposal_attributes, values_of  # noqa: E402
+from diffhpo.integrations.optuna.memory import Memory  # noqa: E402
+from diffhpo.integrations.optuna.trials import proposal, proposal_attributes, values_of  # noqa: E402
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -211,7 +211,7 @@ def test_threads_get_distinct_configurations():
 
 
 def test_workers_that_suggest_the_same_at_once_draw_again(monkeypatch):
-    from diffhpo.integrations import optuna as module
+    from diffhpo.integrations.optuna import sampler as module
 
     study = study_of(lambda t: t.suggest_int("a", 0, 11), 6)
     trials = [_new_trial(study) for _ in range(3)]
@@ -322,7 +322,7 @@ def test_nan_and_failures_are_not_proposed_again():
 
 
 def test_the_model_is_told_which_trials_failed_and_which_are_pending(monkeypatch):
-    from diffhpo.integrations import optuna_proposal
+    from diffhpo.integrations.optuna import proposal as optuna_proposal
 
     told = []
     tell = optuna_proposal.Optimizer.tell
@@ -588,7 +588,7 @@ def test_bad_arguments_are_named(wrong, named):
 
 @pytest.mark.parametrize("version", ["3.6.1", "2.10.0", "unknown"])
 def test_an_older_optuna_is_refused_with_a_remedy(monkeypatch, version):
-    from diffhpo.integrations.optuna_version import require_optuna
+    from diffhpo.integrations.optuna.version import require_optuna
 
     monkeypatch.setattr(optuna, "__version__", version)
     with pytest.raises(errors.DependencyError, match=rf'{version} is installed.*pip install "optuna>=4.0"'):
@@ -596,7 +596,7 @@ def test_an_older_optuna_is_refused_with_a_remedy(monkeypatch, version):
 
 
 def test_a_missing_optuna_is_told_with_a_remedy(monkeypatch):
-    from diffhpo.integrations.optuna_version import require_optuna
+    from diffhpo.integrations.optuna.version import require_optuna
 
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(errors.DependencyError, match=r'pip install "optuna>=4\.0"'):

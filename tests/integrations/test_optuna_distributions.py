@@ -16,7 +16,7 @@ from optuna.distributions import (  # noqa: E402
 )
 
 from diffhpo.errors import InputError, SpaceError  # noqa: E402
-from diffhpo.integrations.optuna_distributions import (  # noqa: E402
+from diffhpo.integrations.optuna.distributions import (  # noqa: E402
     distribution_from_parameter,
     distributions_from_space,
     parameter_from_distribution,

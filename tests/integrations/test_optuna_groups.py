@@ -9,7 +9,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.search_space.group_decomposed import _SearchSpaceGroup  # noqa: E402
 from optuna.trial import create_trial  # noqa: E402
 
-from diffhpo.integrations.optuna_groups import decompose, newest_distributions  # noqa: E402
+from diffhpo.integrations.optuna.groups import decompose, newest_distributions  # noqa: E402
 from diffhpo.space import Condition  # noqa: E402
 
 RANGES = {
@@ -100,7 +100,7 @@ def test_groups_are_optunas_groups_where_nothing_tells_of_them():
 
 
 def test_too_many_columns_are_not_joined(monkeypatch):
-    from diffhpo.integrations import optuna_groups
+    from diffhpo.integrations.optuna import groups as optuna_groups
 
     rows = [{"kind": "linear", "penalty": 0.5}, {"kind": "tree", "depth": 3}]
     monkeypatch.setattr(optuna_groups, "MAX_DIM", 4)  # kind has 3 columns, with both branches 5

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffhpo.errors import DataError, InputError
-from diffhpo.integrations.optuna_version import require_optuna
+from diffhpo.integrations.optuna.version import require_optuna
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage

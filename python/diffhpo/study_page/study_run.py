@@ -37,7 +37,7 @@ def study_run(study: Study) -> PicturedRun:
         >>> study_run(study).configurations
         [{'x': 0.5}]
     """
-    from diffhpo.integrations.optuna_distributions import parameter_from_distribution
+    from diffhpo.integrations.optuna.distributions import parameter_from_distribution
 
     if len(study.directions) > 1:
         raise InputError(

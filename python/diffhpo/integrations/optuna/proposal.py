@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from diffhpo.integrations.optuna_design import design_value
-from diffhpo.integrations.optuna_groups import Group, decompose, internal_value
-from diffhpo.integrations.optuna_memory import Memory, Values
-from diffhpo.integrations.optuna_trials import fixed_parameters, proposal, values_of
+from diffhpo.integrations.optuna.design import design_value
+from diffhpo.integrations.optuna.groups import Group, decompose, internal_value
+from diffhpo.integrations.optuna.memory import Memory, Values
+from diffhpo.integrations.optuna.trials import fixed_parameters, proposal, values_of
 from diffhpo.optimizer import Optimizer
 from diffhpo.policy import derived_seed
 from diffhpo.trial import Trial

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from diffhpo.errors import InputError
-from diffhpo.integrations.optuna_version import require_optuna
+from diffhpo.integrations.optuna.version import require_optuna
 from diffhpo.space import Categorical, Constant, Float, Int, Ordinal, Parameter, Space
 
 require_optuna()

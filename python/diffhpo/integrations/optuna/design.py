@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from diffhpo.integrations.optuna_distributions import parameter_from_distribution
+from diffhpo.integrations.optuna.distributions import parameter_from_distribution
 from diffhpo.policy import derived_seed
 
 

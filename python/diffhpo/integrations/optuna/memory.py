@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
-from diffhpo.integrations.optuna_groups import Group, internal_value
+from diffhpo.integrations.optuna.groups import Group, internal_value
 from diffhpo.space import Space
 from diffhpo.space.parameter import Array
 

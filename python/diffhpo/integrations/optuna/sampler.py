@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffhpo.errors import IndependentSamplingWarning, InputError
-from diffhpo.integrations.optuna_version import require_optuna
+from diffhpo.integrations.optuna.version import require_optuna
 from diffhpo.policy import check_seed
 
 require_optuna()
@@ -21,15 +21,15 @@ from optuna.samplers import BaseSampler  # noqa: E402 - the version is looked at
 from optuna.study import StudyDirection  # noqa: E402
 from optuna.trial import FrozenTrial, TrialState  # noqa: E402
 
-from diffhpo.integrations.optuna_design import design_value  # noqa: E402
-from diffhpo.integrations.optuna_groups import (  # noqa: E402
+from diffhpo.integrations.optuna.design import design_value  # noqa: E402
+from diffhpo.integrations.optuna.groups import (  # noqa: E402
     external_value,
     newest_distributions,
     searchable,
 )
-from diffhpo.integrations.optuna_memory import Memory, Values  # noqa: E402
-from diffhpo.integrations.optuna_proposal import WITH_VALUES, View, propose  # noqa: E402
-from diffhpo.integrations.optuna_trials import (  # noqa: E402
+from diffhpo.integrations.optuna.memory import Memory, Values  # noqa: E402
+from diffhpo.integrations.optuna.proposal import WITH_VALUES, View, propose  # noqa: E402
+from diffhpo.integrations.optuna.trials import (  # noqa: E402
     CONSTRAINTS,
     proposal,
     proposal_attributes,

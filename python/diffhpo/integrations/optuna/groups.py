@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
-from diffhpo.integrations.optuna_distributions import parameter_from_distribution
+from diffhpo.integrations.optuna.distributions import parameter_from_distribution
 from diffhpo.model.universal.dimensions import MAX_DIM
 from diffhpo.space import Categorical, Condition, Parameter
 
