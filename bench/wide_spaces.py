@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Spaces beyond the pretrained model's 32 columns: BlockwisePolicy beside what else could be done there.
+"""Spaces beyond the pretrained model's 32 columns: what diffhpo does there, beside others.
 
     python bench/wide_spaces.py --dims 40 100 --seeds 3
 
 Functions are BBOB's (package ioh). A method's score is the gap between its best of 50 trials and the optimum,
 as a share of the gap that random search leaves: geometric mean over functions and seeds, interval over
-functions. Block sizes were chosen on the functions of --choose, which are not among those reported.
+functions.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ import numpy as np
 import torch
 
 from diffhpo import Optimizer
-from diffhpo.blockwise_policy import BlockwisePolicy
 from diffhpo.history_policy import HistoryPolicy
 from diffhpo.policy import initial_design
 from diffhpo.space import Float, Space
 
-CHOOSE = (2, 9, 15)
-REPORT = (1, 3, 6, 8, 10, 13, 17, 20)
+FUNCTIONS = (1, 3, 6, 8, 10, 13, 17, 20)
 TRIALS = 50
 
 
@@ -63,23 +61,19 @@ def with_optuna(sampler, evaluate, dim: int, seed: int) -> float:
     return study.best_value
 
 
-def methods(choosing: bool, gp: bool):
+def methods(gp: bool):
     import optuna
 
-    found = {"random": with_random}
-    sizes = (4, 8, 16, 32) if choosing else (16,)
-    for block in sizes:
-        found[f"blockwise {block}"] = lambda *a, block=block: with_policy(
-            lambda seed: BlockwisePolicy(seed=seed, block=block), *a
-        )
-    if not choosing:
-        found["own history (HistoryPolicy)"] = lambda *a: with_policy(lambda s: HistoryPolicy(seed=s), *a)
-        found["TPE, multivariate"] = lambda *a: with_optuna(
+    found = {
+        "random": with_random,
+        "diffhpo (HistoryPolicy)": lambda *a: with_policy(lambda s: HistoryPolicy(seed=s), *a),
+        "TPE, multivariate": lambda *a: with_optuna(
             lambda s: optuna.samplers.TPESampler(seed=s, multivariate=True, n_startup_trials=5), *a
-        )
-        found["CMA-ES"] = lambda *a: with_optuna(
+        ),
+        "CMA-ES": lambda *a: with_optuna(
             lambda s: optuna.samplers.CmaEsSampler(seed=s, n_startup_trials=5), *a
-        )
+        ),
+    }
     if gp:
         found["GPSampler"] = lambda *a: with_optuna(
             lambda s: optuna.samplers.GPSampler(seed=s, n_startup_trials=5, deterministic_objective=True), *a
@@ -91,26 +85,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dims", type=int, nargs="+", default=[40, 100])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--choose", action="store_true", help="compare block sizes, on other functions")
     parser.add_argument("--gp", action="store_true", help="Optuna's GPSampler too, which takes minutes")
     given = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    functions = CHOOSE if given.choose else REPORT
-    table = methods(given.choose, given.gp)
+    table = methods(given.gp)
     for dim in given.dims:
         gaps: dict[str, list[float]] = {name: [] for name in table}
         seconds = dict.fromkeys(table, 0.0)
-        for function in functions:
+        for function in FUNCTIONS:
             for seed in range(given.seeds):
                 for name, run in table.items():
                     started = time.thread_time()
                     gaps[name].append(run(objective(function, dim, seed + 1), dim, seed))
                     seconds[name] += time.thread_time() - started
-        print(f"{dim} dimensions, {len(functions)} functions, {given.seeds} seeds, {TRIALS} trials")
+        print(f"{dim} dimensions, {len(FUNCTIONS)} functions, {given.seeds} seeds, {TRIALS} trials")
         reference = np.log(gaps["random"])
         for name in table:
-            ratio = (np.log(gaps[name]) - reference).reshape(len(functions), -1).mean(1)
+            ratio = (np.log(gaps[name]) - reference).reshape(len(FUNCTIONS), -1).mean(1)
             error = ratio.std(ddof=1) / np.sqrt(len(ratio))
             per = 1000 * seconds[name] / len(reference) / TRIALS
             print(

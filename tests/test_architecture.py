@@ -19,7 +19,6 @@ LEVELS = [
     ["policy", "recipe"],
     ["ranker"],
     ["history_policy", "pretrained_policy"],
-    ["blockwise_policy"],
     ["optimizer", "optimizer_file", "evaluation"],
     ["pictures"],
     ["baselines", "hpob", "integrations"],

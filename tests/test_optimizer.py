@@ -4,7 +4,14 @@ import threading
 import numpy as np
 import pytest
 
-from diffhpo.errors import CheckpointError, ExhaustedWarning, InputError, InputWarning, SpaceError
+from diffhpo.errors import (
+    CheckpointError,
+    DimensionWarning,
+    ExhaustedWarning,
+    InputError,
+    InputWarning,
+    SpaceError,
+)
 from diffhpo.history_policy import HistoryPolicy
 from diffhpo.optimizer import Optimizer
 from diffhpo.policy import initial_design
@@ -393,3 +400,24 @@ def test_forbidden_configurations_are_never_asked():
     with pytest.warns(ExhaustedWarning):
         rest = optimizer.ask(40)
     assert len(rest) + 12 == sum(a * b <= 12 for a in range(1, 7) for b in range(1, 7))
+
+
+WIDE = Space(
+    {
+        **{f"x{k}": Float(0, 1) for k in range(30)},
+        **{f"n{k}": Int(1, 5) for k in range(6)},
+        **{f"c{k}": Categorical("abcd") for k in range(3)},
+    }
+)
+
+
+def test_a_space_of_more_columns_than_the_pretrained_model_takes_says_so_and_is_searched():
+    def value(parameters):
+        return -sum((parameters[f"x{k}"] - 0.3) ** 2 for k in range(30)) + (parameters["c0"] == "b")
+
+    with pytest.warns(DimensionWarning, match="48 columns and the pretrained model takes 32"):
+        optimizer = Optimizer(WIDE, seed=0)
+    optimizer.run(value, 20, progress=False)
+    at_random = [value(configuration) for configuration in WIDE.sample(20, seed=1)]
+    assert optimizer.best[1] > max(at_random)
+    assert len({tuple(s.parameters.values()) for s in optimizer.ask(16)}) == 16

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from diffhpo.blockwise_policy import BlockwisePolicy
 from diffhpo.errors import (
     AllFailedWarning,
     CheckpointError,
@@ -21,6 +20,7 @@ from diffhpo.errors import (
     InputWarning,
 )
 from diffhpo.history import Array, History
+from diffhpo.history_policy import HistoryPolicy
 from diffhpo.model.universal.dimensions import MAX_DIM
 from diffhpo.policy import Policy, check_seed, initial_design, new_rows
 from diffhpo.pretrained_policy import PretrainedPolicy
@@ -58,7 +58,7 @@ class Optimizer:
         seed: the same seed and the same calls give the same suggestions.
         direction: `"maximize"` or `"minimize"`.
         policy: what proposes; by default `PretrainedPolicy`, told the names and kinds of the parameters. A
-            space of more than 32 columns is searched block by block (`BlockwisePolicy`), with a
+            space of more than 32 columns gets `HistoryPolicy`, which learns from the run alone, with a
             DimensionWarning.
         initial: how many of the first configurations come from a scrambled Sobol sequence.
 
@@ -461,18 +461,15 @@ class Optimizer:
 
 
 def _default_policy(space: Space, seed: int) -> Policy:
-    columns: dict[str, Any] = {
-        "kinds": space.column_kinds,
-        "names": space.column_names,
-        "steps": space.column_steps,
-    }
     if space.dim <= MAX_DIM:
-        return PretrainedPolicy(seed=seed, **columns)
+        return PretrainedPolicy(
+            seed=seed, kinds=space.column_kinds, names=space.column_names, steps=space.column_steps
+        )
     warnings.warn(
-        f"the space has {space.dim} columns and the pretrained model takes {MAX_DIM}: each suggestion "
-        "changes a random block of parameters of the best trial (BlockwisePolicy); fewer parameters, or "
-        "fewer choices of categorical ones, are searched better",
+        f"the space has {space.dim} columns and the pretrained model takes {MAX_DIM}: HistoryPolicy, which "
+        "learns from this run alone and takes longer, searches it; fewer parameters, or fewer choices of "
+        "categorical ones, are searched better",
         DimensionWarning,
         stacklevel=3,
     )
-    return BlockwisePolicy(seed=seed, **columns)
+    return HistoryPolicy(seed=seed)

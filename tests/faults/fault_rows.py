@@ -26,7 +26,7 @@ ROWS: dict[int, tuple[str, str]] = {
     7: ("constant values", "suggestions as ever"),
     8: ("values of 1e-300, 1e300, denormals, one huge outlier", "finite, valid suggestions"),
     9: ("a configuration told twice", "kept once with equal values, as repeats under noise with others"),
-    10: ("1, 32 and more than 32 columns", "1 to 32 as ever; more with a DimensionWarning, block by block"),
+    10: ("1, 32 and more than 32 columns", "1 to 32 as ever; more by HistoryPolicy, with a DimensionWarning"),
     11: ("10,000 trials", "the work of a suggestion stays that of 100; what is read is a documented choice"),
     12: ("an empty pool", "InputError"),
     13: ("a pool of one", "0, without the model"),
