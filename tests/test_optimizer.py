@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import threading
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for_all
+from multiprocessing import get_context
+from operator import itemgetter
 
 import numpy as np
 import pytest
@@ -275,6 +279,44 @@ def test_threads_evaluate_at_once():
 
     optimizer.run(together, 6, workers=3, progress=False)
     assert len(optimizer.trials) == 6
+
+
+def test_processes_evaluate_on_an_executor_of_the_users():
+    optimizer = Optimizer(MIXED, policy=Sobol())
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        optimizer.run(itemgetter("depth"), 5, workers=2, executor=pool, progress=False)
+        assert pool.submit(abs, -1).result() == 1  # it was not shut down
+    assert [trial.value for trial in optimizer.trials] == [t.parameters["depth"] for t in optimizer.trials]
+
+
+def test_values_that_come_with_a_failure_are_kept():
+    barrier = threading.Barrier(2, timeout=20)
+    optimizer = Optimizer(MIXED, policy=Sobol())
+
+    class Together(ThreadPoolExecutor):
+        """Hands both evaluations over when both are done."""
+
+        def submit(self, function, parameters):
+            future = super().submit(function, parameters)
+            if len(optimizer.unfinished) == 2:
+                wait_for_all([first[0], future])
+            first.append(future)
+            return future
+
+    first = []
+
+    def one_fails(parameters):
+        if barrier.wait() == 0:
+            raise ZeroDivisionError
+        return 1.0
+
+    with Together(2) as pool, pytest.raises(ZeroDivisionError):
+        optimizer.run(one_fails, 4, workers=2, executor=pool, progress=False)
+    assert [trial.value for trial in optimizer.trials].count(1.0) == 1
+    assert len(optimizer.unfinished) == 1
+    optimizer.run(value, 3, progress=False)
+    assert optimizer.unfinished == []
+    assert len(optimizer.trials) == 4
 
 
 @pytest.mark.parametrize("returned", [None, (1.0, 2.0), "0.5", [1.0, 2.0], True])

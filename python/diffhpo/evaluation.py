@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluating what an optimizer asks for: one after another or in threads, with a progress bar."""
+"""Evaluating what an optimizer asks for: one after another or several at once, with a progress bar."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import math
 import os
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,7 @@ def optimize(
     n_trials: int,
     *,
     workers: int,
+    executor: Executor | None,
     catch: tuple[type[Exception], ...],
     path: str | os.PathLike[str] | None,
     progress: bool,
@@ -35,7 +37,15 @@ def optimize(
     """Evaluate until the optimizer has `n_trials` trials with a value or a failure, those before included."""
     done = sum(not trial.pending for trial in optimizer.trials)
     if n_trials > done:
-        optimizer.run(objective, n_trials - done, workers=workers, catch=catch, path=path, progress=progress)
+        optimizer.run(
+            objective,
+            n_trials - done,
+            workers=workers,
+            executor=executor,
+            catch=catch,
+            path=path,
+            progress=progress,
+        )
     return optimizer
 
 
@@ -45,6 +55,7 @@ def evaluate(
     n_trials: int,
     *,
     workers: int,
+    executor: Executor | None,
     catch: tuple[type[Exception], ...],
     path: str | os.PathLike[str] | None,
     progress: bool,
@@ -81,39 +92,55 @@ def evaluate(
             bar.set_postfix(best=f"{optimizer.best[1]:.6g}", refresh=False)
         bar.update()
 
-    def value_of(suggestion: Suggestion) -> float | None:
+    def value_of(raw: Callable[[], Any], suggestion: Suggestion) -> float | None:
         try:
-            return _number(objective(dict(suggestion.parameters)), suggestion)
+            return _number(raw(), suggestion)
         except catch:
             return None
 
     with tqdm(total=left, disable=not progress, unit="trial") as bar:
-        if workers == 1:
+        if workers == 1 and executor is None:
             while (suggestion := following()) is not None:
-                finish(suggestion, value_of(suggestion))
-        else:
-            _in_threads(int(workers), following, value_of, finish)
+                finish(suggestion, value_of(partial(objective, dict(suggestion.parameters)), suggestion))
+            return
+        pool = (
+            ThreadPoolExecutor(int(workers), thread_name_prefix="objective") if executor is None else executor
+        )
+        try:
+            _at_once(pool, int(workers), objective, following, value_of, finish)
+        finally:
+            if executor is None:
+                pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _in_threads(
+def _at_once(
+    pool: Executor,
     workers: int,
+    objective: Objective,
     following: Callable[[], Suggestion | None],
-    value_of: Callable[[Suggestion], float | None],
+    value_of: Callable[[Callable[[], Any], Suggestion], float | None],
     finish: Callable[[Suggestion, float | None], None],
 ) -> None:
-    running: dict[Future[float | None], Suggestion] = {}
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="objective")
-    try:
-        while True:
-            while len(running) < workers and (suggestion := following()) is not None:
-                running[pool.submit(value_of, suggestion)] = suggestion
-            if not running:
-                return
-            done = wait(running, return_when=FIRST_COMPLETED).done
-            for future in sorted(done, key=lambda one: running[one].id):
-                finish(running.pop(future), future.result())
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    running: dict[Future[float], Suggestion] = {}
+    while True:
+        while len(running) < workers and (suggestion := following()) is not None:
+            running[pool.submit(objective, dict(suggestion.parameters))] = suggestion
+        if not running:
+            return
+        done = wait(running, return_when=FIRST_COMPLETED).done
+        failure: BaseException | None = None
+        for future in sorted(done, key=lambda one: running[one].id):
+            suggestion = running.pop(future)
+            try:
+                value = value_of(future.result, suggestion)
+            except Exception as error:
+                failure = failure or error
+            else:
+                finish(suggestion, value)
+        if failure is not None:  # after the values that came with it
+            for future in running:
+                future.cancel()
+            raise failure
 
 
 def _number(value: Any, suggestion: Suggestion) -> float | None:

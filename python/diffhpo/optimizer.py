@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -229,6 +230,7 @@ class Optimizer:
         n_trials: int,
         *,
         workers: int = 1,
+        executor: Executor | None = None,
         catch: tuple[type[Exception], ...] = (),
         path: str | os.PathLike[str] | None = None,
         progress: bool = True,
@@ -241,8 +243,10 @@ class Optimizer:
         Args:
             objective: parameters -> a number; nan marks a failure.
             n_trials: how many evaluations, at least 1.
-            workers: threads that evaluate at once. With 1 the run is a function of the seed; with more, the
+            workers: evaluations at once, in threads. With 1 the run is a function of the seed; with more, the
                 order in which evaluations end has its part.
+            executor: where they run instead of in threads: a ProcessPoolExecutor, a Dask client's, or any
+                other `concurrent.futures.Executor`. It is not shut down.
             catch: exceptions of the objective that mark a failed trial; others are raised.
             path: a file that is saved after every value, see `save`.
             progress: show a bar on stderr.
@@ -260,7 +264,16 @@ class Optimizer:
         """
         from diffhpo.evaluation import evaluate
 
-        evaluate(self, objective, n_trials, workers=workers, catch=catch, path=path, progress=progress)
+        evaluate(
+            self,
+            objective,
+            n_trials,
+            workers=workers,
+            executor=executor,
+            catch=catch,
+            path=path,
+            progress=progress,
+        )
 
     @classmethod
     def minimize(
@@ -271,6 +284,7 @@ class Optimizer:
         *,
         seed: int = 0,
         workers: int = 1,
+        executor: Executor | None = None,
         catch: tuple[type[Exception], ...] = (),
         path: str | os.PathLike[str] | None = None,
         progress: bool = True,
@@ -283,6 +297,7 @@ class Optimizer:
             n_trials: evaluations in all, those of a continued file included.
             seed: see `Optimizer`.
             workers: see `run`.
+            executor: see `run`.
             catch: see `run`.
             path: a file that is saved after every value; one that exists is continued.
             progress: show a bar on stderr.
@@ -302,7 +317,14 @@ class Optimizer:
 
         optimizer = cls._started(space, seed, "minimize", path)
         return optimize(
-            optimizer, objective, n_trials, workers=workers, catch=catch, path=path, progress=progress
+            optimizer,
+            objective,
+            n_trials,
+            workers=workers,
+            executor=executor,
+            catch=catch,
+            path=path,
+            progress=progress,
         )
 
     @classmethod
@@ -314,6 +336,7 @@ class Optimizer:
         *,
         seed: int = 0,
         workers: int = 1,
+        executor: Executor | None = None,
         catch: tuple[type[Exception], ...] = (),
         path: str | os.PathLike[str] | None = None,
         progress: bool = True,
@@ -323,7 +346,14 @@ class Optimizer:
 
         optimizer = cls._started(space, seed, "maximize", path)
         return optimize(
-            optimizer, objective, n_trials, workers=workers, catch=catch, path=path, progress=progress
+            optimizer,
+            objective,
+            n_trials,
+            workers=workers,
+            executor=executor,
+            catch=catch,
+            path=path,
+            progress=progress,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
