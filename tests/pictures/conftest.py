@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from diffhpo import Categorical, Float, Int, Optimizer, Space
+from diffhpo.one_thread import one_thread
 from diffhpo.pictures import PicturedRun
 
 pytest.importorskip("matplotlib")
@@ -13,6 +14,13 @@ pytest.importorskip("matplotlib")
 def value_of(p):
     worse = {"adam": 0.0, "sgd": 0.03, "rmsprop": 0.02}[p["optimizer"]]
     return 0.95 - 0.04 * (math.log10(p["rate"]) + 3) ** 2 - 0.002 * (p["depth"] - 7) ** 2 - worse
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Pictures are compared to the last bit, and several threads of BLAS add up in any order."""
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")

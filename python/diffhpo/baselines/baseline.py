@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 
 from diffhpo.errors import InputError
 from diffhpo.history import Array, History, check_pool
+from diffhpo.one_thread import one_thread
 from diffhpo.policy import check_seed, derived_seed, initial_design
 
 
@@ -30,6 +31,7 @@ class Baseline(ABC):
     def __init__(self, seed: int = 0) -> None:
         self.seed = check_seed(seed)
 
+    @one_thread()
     def observe_and_suggest(
         self, X_obs: ArrayLike, y_obs: ArrayLike, X_pen: ArrayLike | None = None
     ) -> Array | int:
@@ -64,6 +66,7 @@ class Baseline(ABC):
             return int(nearest_rows(self._first(pool.shape[1]), pool, 1)[0, 0])
         return int(self._choose(history, pool, seed))
 
+    @one_thread()
     def suggest_batch(self, X_obs: ArrayLike, y_obs: ArrayLike, count: int) -> Array:
         """The next `count` configurations, which are evaluated together, (count, d) in [0, 1].
 

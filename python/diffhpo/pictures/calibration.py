@@ -92,6 +92,7 @@ def plot_calibration(run: Optimizer | PicturedRun, *, first: int = 5, ax: Axes |
 
 
 @one_thread()
+@one_thread()
 def probability_integrals(run: PicturedRun, first: int) -> Array:
     """P(Y <= y) of each value by the Predictor that has read those before it, larger values being better.
 

@@ -109,6 +109,7 @@ def plot_denoising_trajectory(
 
 
 @one_thread()
+@one_thread()
 def trajectory(run: PicturedRun, count: int, *, steps: int = 20, seed: int = 0) -> Tensor:
     """The states of a batch in the pretrained model's reverse loop, from its noise to its configurations.
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 @figure_look
+@one_thread()
 def plot_prediction(
     run: Optimizer | PicturedRun,
     parameter: str,
