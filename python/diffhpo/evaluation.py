@@ -23,32 +23,6 @@ if TYPE_CHECKING:
 Objective = Callable[[dict[str, Any]], float]
 
 
-def optimize(
-    optimizer: Optimizer,
-    objective: Objective,
-    n_trials: int,
-    *,
-    workers: int,
-    executor: Executor | None,
-    catch: tuple[type[Exception], ...],
-    path: str | os.PathLike[str] | None,
-    progress: bool,
-) -> Optimizer:
-    """Evaluate until the optimizer has `n_trials` trials with a value or a failure, those before included."""
-    done = sum(not trial.pending for trial in optimizer.trials)
-    if n_trials > done:
-        optimizer.run(
-            objective,
-            n_trials - done,
-            workers=workers,
-            executor=executor,
-            catch=catch,
-            path=path,
-            progress=progress,
-        )
-    return optimizer
-
-
 def evaluate(
     optimizer: Optimizer,
     objective: Objective,

@@ -313,19 +313,9 @@ class Optimizer:
             >>> round(found.best[0]["x"], 1)
             0.3
         """
-        from diffhpo.evaluation import optimize
-
         optimizer = cls._started(space, seed, "minimize", path)
-        return optimize(
-            optimizer,
-            objective,
-            n_trials,
-            workers=workers,
-            executor=executor,
-            catch=catch,
-            path=path,
-            progress=progress,
-        )
+        how = {"workers": workers, "executor": executor, "catch": catch, "path": path, "progress": progress}
+        return optimizer._until(objective, n_trials, how)
 
     @classmethod
     def maximize(
@@ -342,19 +332,9 @@ class Optimizer:
         progress: bool = True,
     ) -> Optimizer:
         """Maximise a function in one call; see `minimize`."""
-        from diffhpo.evaluation import optimize
-
         optimizer = cls._started(space, seed, "maximize", path)
-        return optimize(
-            optimizer,
-            objective,
-            n_trials,
-            workers=workers,
-            executor=executor,
-            catch=catch,
-            path=path,
-            progress=progress,
-        )
+        how = {"workers": workers, "executor": executor, "catch": catch, "path": path, "progress": progress}
+        return optimizer._until(objective, n_trials, how)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the trials, the queue, the space, the seed and the direction to one file (safetensors).
@@ -441,6 +421,15 @@ class Optimizer:
             )
         found.unfinished = [place for place, trial in enumerate(found._trials) if trial.pending]
         return found
+
+    def _until(
+        self, objective: Callable[[dict[str, Any]], float], n_trials: int, how: dict[str, Any]
+    ) -> Optimizer:
+        """Run until there are `n_trials` trials with a value or a failure, those before included."""
+        left = n_trials - sum(not trial.pending for trial in self._trials)
+        if left > 0:
+            self.run(objective, left, **how)
+        return self
 
     def _from_elsewhere(self, trial: Trial) -> _Known:
         if not isinstance(trial, Trial):
