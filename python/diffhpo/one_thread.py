@@ -3,31 +3,51 @@
 
 from __future__ import annotations
 
-import functools
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from threadpoolctl import ThreadpoolController
 
+_lock = threading.Lock()
+#: How many suggestions are inside, in all threads; what the first of them found, the last one restores.
+_inside = 0
+_threads = 1
+_limits: Any = None
+_controller: tuple[int, ThreadpoolController] | None = None
 
-@functools.cache
+
 def _blas() -> ThreadpoolController:
-    # Finds numpy's and scipy's libraries, in milliseconds; both are loaded by now.
-    return ThreadpoolController()
+    """The BLAS libraries that are loaded; they are looked for again, in milliseconds, after an import."""
+    global _controller
+    if _controller is None or _controller[0] != len(sys.modules):
+        _controller = len(sys.modules), ThreadpoolController()
+    return _controller[1]
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
     """One thread of torch and of BLAS inside: sums are taken in one order, whatever the caller's settings.
 
-    The matrices are too small to gain from more: with two BLAS threads the Gaussian process of 500 trials
-    took twice as long. The reverse loop has its own threads.
+    The settings are the process's: where several Python threads are inside at once, the last to leave
+    restores them (OpenBLAS keeps one thread where that is not the one that came first). The matrices are too small to gain from more: with two BLAS threads the Gaussian process
+    of 500 trials took twice as long. The reverse loop has its own threads.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    global _inside, _threads, _limits
+    with _lock:
+        if _inside == 0:
+            _threads = torch.get_num_threads()
+            _limits = _blas().limit(limits=1, user_api="blas")
+        torch.set_num_threads(1)  # OpenMP keeps the number for each thread
+        _inside += 1
     try:
-        with _blas().limit(limits=1, user_api="blas"):
-            yield
+        yield
     finally:
-        torch.set_num_threads(threads)
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                _limits.restore_original_limits()
+                torch.set_num_threads(_threads)
