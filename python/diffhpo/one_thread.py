@@ -33,8 +33,8 @@ def one_thread() -> Iterator[None]:
     """One thread of torch and of BLAS inside: sums are taken in one order, whatever the caller's settings.
 
     The settings are the process's: where several Python threads are inside at once, the last to leave
-    restores them (OpenBLAS keeps one thread where another came first). The matrices are too small to gain from more: with two BLAS threads the Gaussian process
-    of 500 trials took twice as long. The reverse loop has its own threads.
+    restores them (OpenBLAS keeps one thread where another came first). The matrices are too small to gain
+    from more: with two BLAS threads the Gaussian process of 500 trials took twice as long. The reverse loop has its own threads.
     """
     global _inside, _threads, _limits
     with _lock:
