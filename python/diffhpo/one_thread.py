@@ -34,7 +34,8 @@ def one_thread() -> Iterator[None]:
 
     The settings are the process's: where several Python threads are inside at once, the last to leave
     restores them (OpenBLAS keeps one thread where another came first). The matrices are too small to gain
-    from more: with two BLAS threads the Gaussian process of 500 trials took twice as long. The reverse loop has its own threads.
+    from more: with two BLAS threads the Gaussian process of 500 trials took twice as long. The reverse loop
+    has its own threads.
     """
     global _inside, _threads, _limits
     with _lock:
