@@ -54,7 +54,9 @@ def test_queries_do_not_tell_where_the_optimum_is(tasks):
     Checked where it would show: with an empty context every query is a broad point.
     """
     episode = draw_episode(tasks, generator(), trials=0)
-    assert bool(tasks.broad.gather(1, places(tasks, episode.query)).all())
+    # A search may have come to a corner that is a broad point as well.
+    same = (tasks.x.unsqueeze(1) == episode.query.unsqueeze(2)).all(-1)
+    assert bool((same & tasks.broad.unsqueeze(1)).any(-1).all())
 
 
 def test_flags_and_improvements(tasks):

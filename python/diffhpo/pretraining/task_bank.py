@@ -21,7 +21,7 @@ from diffhpo.pretraining.surrogate_pair import SurrogatePair, task_seed
 from diffhpo.pretraining.task_view import Points, TaskView, combined, compatible, narrowed, plain
 from diffhpo.prior.task_batch import CATEGORICAL
 
-#: Points of each function: this share uniform, the rest near the best found so far.
+#: Points of each function: this share spread over its space, the rest near the best found so far.
 UNIFORM_SHARE = 0.4
 N_ROUNDS = 6
 N_ELITES = 24
@@ -60,8 +60,8 @@ class BankEntry:
 def _explore(
     view: TaskView, points: int, rng: np.random.Generator
 ) -> tuple[Points, NDArray[np.float32], NDArray[np.bool_]]:
-    """Evaluate a function at uniform points (the flag), then in rounds around the best of them all."""
-    x = view.uniform(rng, int(UNIFORM_SHARE * points))
+    """Evaluate a function at spread points (the flag), then in rounds around the best of them all."""
+    x = view.spread(rng, int(UNIFORM_SHARE * points))
     broad = np.ones(len(x), dtype=np.bool_)
     if len(view.start):
         start = view.snap(view.start[: points // 20])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from diffhpo.pretraining.real_task import RealTask
 from diffhpo.pretraining.surrogate_pair import SurrogatePair
+from diffhpo.prior.search import MOST_AT_BOUNDS, ON_FACES
 from diffhpo.prior.task_batch import CATEGORICAL, CONTINUOUS
 
 Points = NDArray[np.float32]
@@ -54,6 +55,13 @@ class TaskView:
             if len(values):
                 x[:, j] = rng.choice(values, count)
         return x
+
+    def spread(self, rng: np.random.Generator, count: int) -> Points:
+        """(count, d) points as `diffhpo.prior.search.spread_points` has them: uniform, and on faces."""
+        x = self.uniform(rng, count)
+        share = MOST_AT_BOUNDS * rng.random((count, 1)) * (rng.random((count, 1)) < ON_FACES)
+        pinned = (rng.random(x.shape) < share) & (self.kinds != CATEGORICAL)
+        return self.snap(np.where(pinned, np.round(x), x))
 
 
 def _levels(task: RealTask) -> tuple[Points, ...]:

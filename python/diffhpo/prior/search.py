@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where functions are evaluated: uniformly, then ever closer to the best points found."""
+"""Where functions are evaluated: over the cube and its faces, then ever closer to the best points found."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ from diffhpo.prior.input_transform import InputTransform
 from diffhpo.prior.random_draws import bernoulli, integers, log_uniform, normal, uniform
 from diffhpo.prior.task_batch import CATEGORICAL
 
-#: Share of the points that is uniform over the space, rounds of search after them.
+#: Share of the points that is spread over the space, rounds of search after them.
 UNIFORM_SHARE, ROUNDS = 0.4, 6
+#: Share of the spread points that lie on faces of the cube, and the largest expected share of such a point's
+#: coordinates that stand at a bound. Optimizers ask for corners, which uniform points never show in many
+#: dimensions: a model that has not seen them takes them for better than they are.
+ON_FACES, MOST_AT_BOUNDS = 0.4, 0.8
 #: At least so many uniform evaluations; those beyond the share serve `best_x` alone.
 UNIFORM_LEAST = 256
 #: Further rounds that serve `best_x` alone, 6 and one for every two dimensions, of so many points.
@@ -47,11 +51,20 @@ class Found(NamedTuple):
     value: Tensor
     """(B, N)"""
     broad: Tensor
-    """(B, N) bool: which points are uniform over the space."""
+    """(B, N) bool: which points are spread over the space, whatever the function."""
     best_x: Tensor
     """(B, d); it may be none of the points."""
     best_value: Tensor
     """(B,)"""
+
+
+def spread_points(generator: Generator, batch: int, count: int, dim: int) -> Tensor:
+    """(batch, count, dim) uniform points, `ON_FACES` of them moved to faces of the cube."""
+    points = uniform(generator, batch, count, dim)
+    share = uniform(generator, batch, count, 1, high=MOST_AT_BOUNDS)
+    share = share * bernoulli(generator, batch, count, 1, probability=ON_FACES)
+    pinned = uniform(generator, batch, count, dim) < share
+    return torch.where(pinned, points.round(), points)
 
 
 def _children(
@@ -96,7 +109,7 @@ def search(
     """
     B, d = inputs.kinds.shape
     at_random = max(1, round(UNIFORM_SHARE * points))
-    x = inputs.snap(uniform(generator, B, max(at_random, UNIFORM_LEAST), d))
+    x = inputs.snap(spread_points(generator, B, max(at_random, UNIFORM_LEAST), d))
     value = function(x)
     found, values = [x[:, :at_random]], [value[:, :at_random]]
     elites = Elites.of(x, value, PARENTS)

@@ -26,7 +26,7 @@ class TaskBatch:
     value: Tensor
     """(B, N) float32 values without noise."""
     broad: Tensor
-    """(B, N) bool: true for points drawn uniformly, false for those that a search added."""
+    """(B, N) bool: true for points drawn whatever the function, false for those that a search added."""
     dims: Tensor
     """(B,) int64, 1 to 32: how many columns are used."""
     kinds: Tensor
