@@ -45,7 +45,7 @@ def unpack(
             if len(members) > max_files:
                 raise DataError(f"{archive} has {len(members)} members; at most {max_files} are accepted")
             if (stated := sum(member.file_size for member in members)) > max_bytes:
-                raise DataError(f"{archive} unpacks to {stated} bytes, more than {max_bytes}; refused")
+                raise DataError(f"{archive} unpacks to {stated} bytes, more than {max_bytes} bytes; refused")
             for member in members:
                 path = target / _safe_path(member, archive)
                 if member.is_dir():
