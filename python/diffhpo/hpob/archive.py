@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from diffhpo.errors import DataError
+from diffhpo.regular_file import open_regular
 
 #: HPO-B's larger archive has 261 MB of JSON numbers, which unpack to a few times that.
 MAX_BYTES = 8 << 30
@@ -34,13 +35,17 @@ def unpack(
         {path inside the target: (bytes, sha256)}.
 
     Raises:
-        DataError: if the archive is damaged, encrypted or over a limit, holds a link or another special
+        DataError: if the archive is missing, damaged, encrypted or over a limit, holds a link or another special
             file, a path that is absolute or leads out of the target, or a path twice.
     """
     files: dict[str, tuple[int, str]] = {}
     left = max_bytes
     try:
-        with zipfile.ZipFile(archive) as source:
+        stream = open_regular(archive)
+    except OSError as error:
+        raise DataError(f"{archive} cannot be read: {error.strerror}") from error
+    try:
+        with stream, zipfile.ZipFile(stream) as source:
             members = source.infolist()
             if len(members) > max_files:
                 raise DataError(f"{archive} has {len(members)} members; at most {max_files} are accepted")
@@ -53,8 +58,8 @@ def unpack(
                     continue
                 path.parent.mkdir(parents=True, exist_ok=True)
                 digest, size = hashlib.sha256(), 0
-                with source.open(member) as stream, open(path, "xb") as out:
-                    while chunk := stream.read(_CHUNK):
+                with source.open(member) as packed, open(path, "xb") as out:
+                    while chunk := packed.read(_CHUNK):
                         size += len(chunk)
                         if size > left:
                             raise DataError(f"{archive} unpacks to more than {max_bytes} bytes; refused")
