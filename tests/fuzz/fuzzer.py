@@ -4,9 +4,10 @@
 python tests/fuzz/fuzzer.py [SECONDS a target] [TARGET ...]
 
 A target is a file `fuzz_NAME.py` with `seeds()`, a few valid inputs made by code, and `one_input(data,
-folder)`, which gives an input to a reader. Nothing but the errors of diffhpo.errors may come out of it, in less
-than a second of processor time and with less than 1 GB of memory. What fails is kept as NAME-crash-SHA1 in the
-directory that FUZZ_FOUND names, `build/fuzz` by default: mend the fault, and add the input to `regressions.py`.
+folder)`, which gives an input to a reader. Nothing but the errors of diffhpo.errors may come out of it, in
+less than a second of processor time and with less than 1 GB of memory. What fails is kept as
+NAME-crash-SHA1 in the directory that FUZZ_FOUND names, `build/fuzz` by default: mend the fault, and add the
+input to `regressions.py`.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ def unpack(
         {path inside the target: (bytes, sha256)}.
 
     Raises:
-        DataError: if the archive is missing, damaged, encrypted or over a limit, holds a link or another special
-            file, a path that is absolute or leads out of the target, or a path twice.
+        DataError: if the archive is missing, damaged, encrypted, not compressed by deflate or over a limit, or
+            holds a link or another special file, a path that is absolute, leads out of the target or comes twice.
     """
     files: dict[str, tuple[int, str]] = {}
     left = max_bytes
