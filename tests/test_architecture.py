@@ -10,7 +10,18 @@ ROOT = Path(diffhpo.__file__).parent
 
 #: A module may import what stands on a lower or equal level.
 LEVELS = [
-    ["errors", "atomic_write", "lazy_import", "end_with_parent", "_C"],
+    [
+        *(
+            "errors",
+            "atomic_write",
+            "regular_file",
+            "json_text",
+            "npz_archive",
+            "lazy_import",
+            "end_with_parent",
+        ),
+        "_C",
+    ],
     ["space", "trial", "trial_table", "kernels", "history", "parameter_roles", "one_thread", "local_moves"],
     ["model", "prior"],
     ["pretrained"],

@@ -394,9 +394,12 @@ class Optimizer:
         from diffhpo.optimizer_file import read_state
 
         space, state = read_state(path, space, policy_given=policy is not None)
-        optimizer = cls(
-            space, seed=state.seed, direction=state.direction, policy=policy, initial=state.initial
-        )
+        try:
+            optimizer = cls(
+                space, seed=state.seed, direction=state.direction, policy=policy, initial=state.initial
+            )
+        except InputError as error:
+            raise CheckpointError(f"{path} is damaged: {error}") from error
         optimizer._trials = [
             _Known(unit, float(value) if told else None, bool(failed))
             for unit, value, told, failed in zip(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from diffhpo.errors import CheckpointError, SpaceError
 from diffhpo.history import Array
+from diffhpo.json_text import parse_json
 from diffhpo.model.tensor_file import read_tensors, write_tensors
 from diffhpo.space import Space
 
@@ -88,23 +89,24 @@ def read_state(
         path, kind=_FORMAT, schema=SCHEMA, described="a diffhpo optimizer; Optimizer.save writes one"
     )
     try:
-        described, columns = metadata["space"], json.loads(metadata["columns"])
-        seed, direction, initial, own_policy = json.loads(metadata["run"])
+        described, columns = metadata["space"], parse_json(metadata["columns"])
+        seed, direction, initial, own_policy = parse_json(metadata["run"])
         if space is None and described:
-            space = Space.from_json(json.loads(described))
+            space = Space.from_json(parse_json(described))
         state = OptimizerState(
             units=tensors["units"].numpy().astype(np.float64),
             values=tensors["values"].numpy().astype(np.int64).view(np.float64),
-            told=tensors["told"].numpy().astype(bool),
-            failed=tensors["failed"].numpy().astype(bool),
+            # By way of the bytes: one that is neither 0 nor 1 is no truth value to count by.
+            told=tensors["told"].view(torch.uint8).numpy() != 0,
+            failed=tensors["failed"].view(torch.uint8).numpy() != 0,
             queue=tensors["queue"].numpy().astype(np.float64),
             seed=int(seed),
             direction=direction,
             initial=initial,
             own_policy=own_policy,
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged: {error!r}") from error
+    except (KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: {str(error)[:1000] or error!r}") from error
     if space is None:
         raise CheckpointError(
             f"{path} has a space with a `forbidden` function, or with choices that JSON cannot hold; give it "

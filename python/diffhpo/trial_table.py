@@ -4,19 +4,23 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TextIO
 
 from diffhpo.errors import DataError, SpaceError
+from diffhpo.json_text import parse_json
+from diffhpo.regular_file import read_regular_file
 from diffhpo.space import Categorical, Float, Int, Parameter, Space
 
 #: A positive column whose largest value is this many times its smallest is searched on a log scale.
 LOG_RATIO = 100.0
+#: Larger files are no histories, and no spaces.
+MOST_HISTORY_BYTES = 256 << 20
+MOST_SPACE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,12 @@ def read_trial_table(path: str | os.PathLike[str], objective: str | None = None)
             file and the line.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = [
-                (reader.line_num, row) for reader in [csv.reader(file, strict=True)] for row in reader if row
-            ]
+        # Spreadsheets begin a file with a byte order mark, which is no part of the first name.
+        text = read_regular_file(path, MOST_HISTORY_BYTES).decode("utf-8-sig")
+        if "\0" in text:
+            raise csv.Error("it holds a NUL character")
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        rows = [(reader.line_num, row) for row in reader if row]
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -63,6 +69,8 @@ def read_trial_table(path: str | os.PathLike[str], objective: str | None = None)
     names = [name.strip() for name in rows[0][1]]
     if len(set(names)) != len(names) or "" in names or len(names) < 2:
         raise DataError(f"{path} has columns {names}; two or more different names are needed")
+    if all(map(_is_number, names)) and names != [str(place) for place in range(len(names))]:
+        raise DataError(f"{path} begins with the numbers {names}; a header with the columns' names is needed")
     chosen = names[-1] if objective is None else objective
     if chosen not in names:
         raise DataError(f"{path} has no column {chosen!r}; its columns are {names}")
@@ -81,20 +89,26 @@ def read_trial_table(path: str | os.PathLike[str], objective: str | None = None)
 def _objective(cell: str, place: str) -> float | None:
     if cell.strip().lower() in ("", "nan", "na", "none", "null"):
         return None
+    if not _is_number(cell):
+        raise DataError(f"{place}: the objective is {cell[:80]!r}; a number, or empty if it failed")
+    return float(cell)
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell is one as other programs write it: Python itself also takes 1_000."""
     try:
-        return float(cell)
+        float(cell)
     except ValueError:
-        raise DataError(f"{place}: the objective is {cell!r}; a number, or empty if it failed") from None
+        return False
+    return "_" not in cell and cell.isascii()
 
 
 def _typed(cells: Sequence[str]) -> list[Any]:
     """The cells as ints if all are, else floats, else booleans, else strings; None where they are empty."""
     filled = [cell for cell in cells if cell]
-    for convert in (int, float):
-        try:
-            return [convert(cell) if cell else None for cell in cells] if filled else list(cells)
-        except ValueError:
-            continue
+    if filled and all(map(_is_number, filled)):
+        whole = all(cell.lstrip("+-").isdigit() and abs(float(cell)) <= 2**53 for cell in filled)
+        return [(int(cell) if whole else float(cell)) if cell else None for cell in cells]
     if filled and {cell.lower() for cell in filled} <= {"true", "false"}:
         return [cell.lower() == "true" if cell else None for cell in cells]
     return [cell or None for cell in cells]
@@ -130,7 +144,7 @@ def infer_space(table: TrialTable) -> Space:
             parameters[name] = Categorical(sorted(different))
             continue
         low, high = min(values), max(values)
-        if not (math.isfinite(low) and math.isfinite(high)):
+        if not all(map(math.isfinite, values)):
             raise SpaceError(f"column {name!r} holds a value that is not finite")
         log = low > 0 and high / low >= LOG_RATIO
         parameters[name] = Int(low, high, log) if isinstance(low, int) else Float(low, high, log)
@@ -145,10 +159,10 @@ def read_space_file(path: str | os.PathLike[str]) -> Space:
         SpaceError: if an entry is not well formed; the message names the file and the parameter.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = parse_json(read_regular_file(path, MOST_SPACE_BYTES))
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} is not readable JSON: {error}") from error
     try:
         return Space.from_json(content)

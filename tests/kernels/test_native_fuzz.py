@@ -7,6 +7,7 @@ Valid calls are recorded from ordinary use, so a new kernel joins by being used 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,14 @@ from diffhpo.kernels import attention, ops, training
 from diffhpo.model import Denoiser, Network, NoiseSchedule, Predictor, Sampler, Scorer, Trainer, Transformer
 
 ISA = ops.native_isas(runnable=True)[0]
+#: Examples of each test. More than CI's are drawn at random, not by the fixed choice of the suite.
+EXAMPLES = int(os.environ.get("DIFFHPO_FUZZ_EXAMPLES", "400"))
+fuzz = settings(
+    max_examples=EXAMPLES,
+    derandomize=EXAMPLES <= 400,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 #: Of other devices, or taking sizes alone.
 _LEFT_OUT = {"arrange_cuda", "denoise_cuda", "fragment_bytes", "Snapshot"}
 #: Arguments by position, then by name.
@@ -112,7 +121,7 @@ def call(name: str, arguments: Call) -> None:
 
 
 @pytest.mark.fault(37)
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz
 @given(data=st.data())
 def test_a_damaged_tensor_is_an_exception(recorded: dict[str, Call], data: st.DataObject) -> None:
     places = [
@@ -129,7 +138,7 @@ def test_a_damaged_tensor_is_an_exception(recorded: dict[str, Call], data: st.Da
 
 
 @pytest.mark.fault(37)
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz
 @given(data=st.data())
 def test_any_value_in_place_of_another_never_crashes(recorded: dict[str, Call], data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(name for name, arguments in recorded.items() if arguments)))
@@ -140,5 +149,69 @@ def test_any_value_in_place_of_another_never_crashes(recorded: dict[str, Call], 
     arguments[key] = data.draw(st.none() | numbers | st.text(max_size=4) | st.lists(integers, max_size=9))
     if name in ("multiply_add", "train") and isinstance(arguments[key], int) and arguments[key] > 10:
         return  # as valid, and as long, as it says
+    with contextlib.suppress(TypeError, ValueError, RuntimeError, OverflowError, MemoryError, BufferError):
+        call(name, arguments)
+
+
+_INTEGERS = (-(2**63), -(2**31) - 1, -1, 0, 1, 2, 3, 7, 2**31, 2**32, 2**32 + 1, 2**62, 2**63 - 1)
+_REALS = (float("nan"), float("inf"), -float("inf"), 0.0, -0.0, 1e-42, 3e38, -3e38, 1e300, 1.0, -1.0, 2.0**31)
+
+
+def _filled(tensor: torch.Tensor, data: st.DataObject) -> torch.Tensor:
+    """The same shape with one number, or all, of an extreme value."""
+    value = data.draw(st.sampled_from(_REALS if tensor.is_floating_point() else _INTEGERS))
+    if not tensor.is_floating_point():
+        information = torch.iinfo(tensor.dtype)
+        value = min(max(value, information.min), information.max)
+    elif tensor.dtype != torch.float64:
+        value = float(torch.tensor(value, dtype=torch.float64).to(tensor.dtype))
+    if data.draw(st.booleans()) or not tensor.numel():
+        return torch.full_like(tensor, value)
+    tensor = tensor.clone()
+    tensor.view(-1)[data.draw(st.integers(0, tensor.numel() - 1))] = value
+    return tensor
+
+
+def _laid_out(tensor: torch.Tensor, data: st.DataObject) -> torch.Tensor:
+    """The same numbers in another layout: every other element, one for all, reversed axes, no element."""
+    how = data.draw(st.sampled_from(["every other", "broadcast", "reversed", "empty", "at an odd place"]))
+    if how == "every other":
+        return tensor.repeat_interleave(2, dim=-1)[..., ::2]
+    if how == "broadcast":
+        return tensor[:1].expand(tensor.shape) if len(tensor) else tensor
+    if how == "reversed":
+        return (
+            tensor.permute(*range(tensor.ndim - 1, -1, -1))
+            .contiguous()
+            .permute(*range(tensor.ndim - 1, -1, -1))
+        )
+    if how == "empty":
+        return tensor[:0]
+    return (
+        torch.cat([tensor.flatten()[:1], tensor.flatten()])[1:].view(tensor.shape)
+        if tensor.numel()
+        else tensor
+    )
+
+
+@pytest.mark.fault(37)
+@fuzz
+@given(data=st.data())
+def test_any_contents_and_layouts_never_crash(recorded: dict[str, Call], data: st.DataObject) -> None:
+    """Shapes and types stand; several arguments at once are extreme, laid out otherwise, or one memory."""
+    names = [name for name, call in recorded.items() if any(torch.is_tensor(v) for v in call.values())]
+    name = data.draw(st.sampled_from(sorted(names)))
+    arguments = {other: _copied(value) for other, value in recorded[name].items()}
+    places = [key for key, value in arguments.items() if torch.is_tensor(value) and value.ndim]
+    for key in data.draw(st.lists(st.sampled_from(places), min_size=1, max_size=3, unique=True)):
+        way = data.draw(st.sampled_from(["contents", "layout", "alias"]))
+        if way == "contents":
+            arguments[key] = _filled(arguments[key], data)
+        elif way == "layout":
+            arguments[key] = _laid_out(arguments[key], data)
+        else:
+            other = arguments[data.draw(st.sampled_from(places))]
+            if other.dtype == arguments[key].dtype and other.numel() >= arguments[key].numel():
+                arguments[key] = other.reshape(-1)[: arguments[key].numel()].view(arguments[key].shape)
     with contextlib.suppress(TypeError, ValueError, RuntimeError, OverflowError, MemoryError, BufferError):
         call(name, arguments)

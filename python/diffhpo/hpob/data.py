@@ -12,7 +12,7 @@ import numpy as np
 
 from diffhpo.errors import DataError
 from diffhpo.hpob.json_file import find_file, read_json
-from diffhpo.hpob.task import Task
+from diffhpo.hpob.task import Task, as_numbers
 
 __all__ = ["SPLITS", "Benchmark", "Task"]
 
@@ -185,7 +185,7 @@ class Benchmark:
             return None
         try:
             low, high = float(entry["y_min"]), float(entry["y_max"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, OverflowError, TypeError, ValueError):
             low, high = np.nan, np.nan
         if not (np.isfinite([low, high]).all() and low <= high):
             raise DataError(
@@ -201,6 +201,6 @@ def _pack_table(value: dict[str, Any]) -> Any:
         return value
     x, y = value["X"], value["y"]
     try:
-        return np.array(x, dtype=np.float64), np.array(y, dtype=np.float64)
-    except (TypeError, ValueError):
+        return as_numbers(x), as_numbers(y)
+    except (OverflowError, TypeError, ValueError):
         return x, y  # `Task` names the fault, and the other tasks stay usable

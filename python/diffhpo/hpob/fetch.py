@@ -22,6 +22,7 @@ from diffhpo.errors import DataError, DependencyError, InputError
 from diffhpo.hpob.archive import unpack
 from diffhpo.hpob.download import RemoteFile, download
 from diffhpo.hpob.json_file import read_json, write_json
+from diffhpo.regular_file import open_regular
 
 CACHE_VARIABLE = "DIFFHPO_CACHE"
 
@@ -195,7 +196,10 @@ def _manifest(root: Path, part: str) -> dict[str, tuple[int, str]]:
     value = read_json(file)
     if value.get("sha256") != ARCHIVES[part].file.sha256:
         return {}
-    return {name: (int(size), str(sha256)) for name, (size, sha256) in value["files"].items()}
+    try:
+        return {name: (int(size), str(sha256)) for name, (size, sha256) in value["files"].items()}
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
+        raise DataError(f"{file} is damaged; delete it and run `diffhpo data fetch`") from None
 
 
 def _is_complete(root: Path, part: str) -> bool:
@@ -235,7 +239,7 @@ def _install(root: Path, part: str, progress: bool) -> None:
 
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    with open(path, "rb") as stream:
+    with open_regular(path) as stream:
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
@@ -244,7 +248,9 @@ def _sha256(path: Path) -> str:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold a file lock, so that two processes do not fetch the same archive; it ends with the process."""
-    with open(path, "w") as stream:
+    # Not through a link: what it names would be emptied.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+    with open(descriptor, "w") as stream:
         if sys.platform != "win32":
             import fcntl
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Callable
@@ -12,6 +13,13 @@ from typing import Any
 
 from diffhpo.atomic_write import write_atomically
 from diffhpo.errors import DataError
+from diffhpo.json_text import parse_json
+from diffhpo.regular_file import read_regular_file
+
+#: Most bytes that a gzip file may unpack to for each of its own, where that is more than FREE_BYTES; numbers
+#: in JSON take three to nine.
+MOST_GROWTH = 100
+FREE_BYTES = 64 << 20
 
 
 def find_file(path: Path) -> Path | None:
@@ -26,12 +34,17 @@ def read_bytes(path: Path) -> bytes:
     """Contents of a file, unpacked if its name ends in .gz.
 
     Raises:
-        DataError: if the file cannot be read, is empty, or its gzip stream is damaged.
+        DataError: if the file cannot be read, is no regular file, is empty, or its gzip stream is damaged or
+            unpacks to over a hundred times its size.
     """
     try:
-        contents = path.read_bytes()
+        contents = read_regular_file(path)
         if path.suffix == ".gz":
-            contents = gzip.decompress(contents)
+            most = max(FREE_BYTES, MOST_GROWTH * len(contents))
+            with gzip.GzipFile(fileobj=io.BytesIO(contents)) as stream:
+                contents = stream.read(most + 1)
+            if len(contents) > most:
+                raise DataError(f"{path} unpacks to more than {most} bytes; refused")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path} is not a complete gzip file ({error}); fetch or copy it again") from error
     except OSError as error:
@@ -49,12 +62,13 @@ def read_json(path: Path, object_hook: Callable[[dict[str, Any]], Any] | None = 
         object_hook: as in `json.loads`; converts objects while they are parsed.
 
     Raises:
-        DataError: if the file cannot be read, is truncated, is not JSON or holds no object at its top.
+        DataError: if the file cannot be read, is truncated, is not JSON, names a key twice or holds no object
+            at its top.
     """
     contents = read_bytes(path)
     try:
-        value = json.loads(contents, object_hook=object_hook)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        value = parse_json(contents, object_hook, overflow=True)
+    except (ValueError, MemoryError) as error:
         what = "is not valid JSON" if contents.rstrip().endswith(b"}") else "is truncated"
         raise DataError(f"{path} {what} ({error}); fetch or copy it again") from error
     if not isinstance(value, dict):

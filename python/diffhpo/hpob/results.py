@@ -81,7 +81,7 @@ def _curve(values: Any, where: str) -> list[float]:
     for index, value in enumerate(values):
         try:
             number = math.nan if isinstance(value, str | bool) else float(value)
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             number = math.nan
         if not -TOLERANCE <= number <= 1 + TOLERANCE:
             raise DataError(f"{where}, entry {index} is {value!r}; incumbents are numbers in [0, 1]")

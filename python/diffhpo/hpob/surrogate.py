@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from diffhpo.errors import DataError, DependencyError, InputError
 from diffhpo.hpob.json_file import read_bytes
+from diffhpo.hpob.tree_model import check_trees
+from diffhpo.json_text import parse_json
 
 
 class Surrogate:
@@ -64,7 +66,10 @@ class Surrogate:
         if len(array) == 0:
             return np.empty(0)
         # The in-place route skips the copy into a DMatrix; the feature count was checked above.
-        return np.asarray(self._booster.inplace_predict(array, validate_features=False), dtype=np.float64)
+        found = np.asarray(self._booster.inplace_predict(array, validate_features=False), dtype=np.float64)
+        if found.shape != (len(array),) or not np.isfinite(found).all():
+            raise DataError(f"{self.path} predicts values that are not finite; fetch or copy it again")
+        return found
 
     def _load(self) -> Any:
         try:
@@ -73,14 +78,15 @@ class Surrogate:
             raise DependencyError(
                 'HPO-B\'s continuous protocol needs xgboost: pip install "diffhpo[bench]"'
             ) from error
-        # read_bytes refuses an empty file, on which xgboost's reader ends the whole process.
+        # Before xgboost sees them: its reader ends the whole process on an empty file, and on others.
         model = bytearray(read_bytes(self.path))
         booster = xgboost.Booster({"nthread": 1})
         try:
+            check_trees(parse_json(bytes(model), overflow=True))
             booster.load_model(model)
             features = booster.num_features()
-        except (xgboost.core.XGBoostError, UnicodeDecodeError) as error:  # its messages may not be UTF-8
-            reason = str(error).splitlines()[0]
+        except (KeyError, TypeError, OverflowError, ValueError, xgboost.core.XGBoostError) as error:
+            reason = (str(error).splitlines() or [repr(error)])[0][:300]
             raise DataError(
                 f"{self.path} is truncated or no XGBoost model ({reason}); fetch or copy it again"
             ) from error

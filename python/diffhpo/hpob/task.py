@@ -19,6 +19,18 @@ Array = NDArray[np.float64]
 N_INITIAL = 5
 
 
+def as_numbers(values: Any) -> Array:
+    """An array of float64, a new one; texts and truth values are not taken for numbers.
+
+    Raises:
+        TypeError, ValueError, OverflowError: if it is none.
+    """
+    array = np.array(values)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"values of {array.dtype} are no numbers of double precision")
+    return np.asarray(array, dtype=np.float64)
+
+
 class Response(Protocol):
     """The response of a task anywhere in the unit cube; `Surrogate` is one."""
 
@@ -101,8 +113,8 @@ class Task:
 
     def _table(self, values: Any, column: str) -> Array:
         try:
-            array = np.array(values, dtype=np.float64)
-        except (TypeError, ValueError) as error:
+            array = as_numbers(values)
+        except (OverflowError, TypeError, ValueError) as error:
             raise DataError(f"{self}: {column} in {self._source} is no table of numbers: {error}") from None
         if not np.isfinite(array).all():
             row = np.argwhere(~np.isfinite(array))[0][0]

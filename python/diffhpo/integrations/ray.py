@@ -14,8 +14,10 @@ from typing import Any
 
 from diffhpo.atomic_write import write_atomically
 from diffhpo.errors import CheckpointError, DependencyError, ExhaustedWarning, InputError, InputWarning
+from diffhpo.json_text import parse_json
 from diffhpo.optimizer import Optimizer
 from diffhpo.policy import check_seed
+from diffhpo.regular_file import read_regular_file
 from diffhpo.space import Space
 from diffhpo.trial import Trial
 
@@ -190,7 +192,7 @@ class DiffusionSearch(Searcher):  # type: ignore[misc, unused-ignore]  # where R
             CheckpointError: if the file is not such a file, or is of another space or metric.
         """
         try:
-            state = json.loads(Path(checkpoint_path).read_bytes())
+            state = parse_json(read_regular_file(checkpoint_path))
             version = state["version"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
@@ -229,20 +231,30 @@ class DiffusionSearch(Searcher):  # type: ignore[misc, unused-ignore]  # where R
         state, self._restored = self._restored, None
         if state is None or "optimizer" not in state:
             return
-        if state["metric"] != self._metric:
+        if state.get("metric") != self._metric:
             raise CheckpointError(
-                f"the checkpoint is of the metric {state['metric']!r}; the search has {self._metric!r}"
+                f"the checkpoint is of the metric {state.get('metric')!r}; the search has {self._metric!r}"
             )
+        try:
+            saved = base64.b64decode(state["optimizer"], validate=True)
+            places = {str(trial_id): int(place) for trial_id, place in state["places"].items()}
+            first = [int(place) for place in state["first"]]
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the checkpoint is damaged: {error!r}") from error
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "checkpoint")
-            path.write_bytes(base64.b64decode(state["optimizer"]))
+            path.write_bytes(saved)
             restored = Optimizer.load(path, space=self._space)
+        if not all(0 <= place < len(restored.trials) for place in (*places.values(), *first)):
+            raise CheckpointError(
+                f"the checkpoint is damaged: it names a trial beyond {len(restored.trials)}"
+            )
         started = self._started()
         if restored.direction != started.direction:
             raise CheckpointError(f"the checkpoint's direction is {restored.direction}, the search's another")
         self._optimizer = restored
-        self._place = dict(state["places"])
-        self._first = list(state["first"])
+        self._place = places
+        self._first = first
         trials = restored.trials
         self._suggested = {
             trial_id: self._exact[place] if place < len(self._exact) else dict(trials[place].parameters)

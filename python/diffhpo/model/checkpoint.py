@@ -11,10 +11,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from diffhpo.errors import CheckpointError
+from diffhpo.json_text import parse_json
 from diffhpo.model.network import Network
 from diffhpo.model.predictor import Predictor
 from diffhpo.model.schedule import NoiseSchedule
-from diffhpo.model.tensor_file import fill, named, read_tensors, write_tensors
+from diffhpo.model.tensor_file import build, named, read_tensors, write_tensors
 from diffhpo.model.transformer import Transformer
 
 #: Version of the file's layout; a reader refuses files of a later one.
@@ -72,16 +73,17 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             tensors are not finite or do not fit the shapes that it states. Nothing is loaded then.
     """
     tensors, metadata = read_tensors(path, kind="diffhpo", schema=SCHEMA, described="a diffhpo checkpoint")
+    parts = {part: named(f"{part}.", tensors) for part in ("network", "transformer", "predictor")}
     try:
-        network = Network(**json.loads(metadata["network"]))
-        transformer = Transformer(**json.loads(metadata["transformer"]))
-        predictor = Predictor(**json.loads(metadata["predictor"])) if "predictor" in metadata else None
-        step, extra = int(metadata["step"]), json.loads(metadata["extra"])
-        schedule = NoiseSchedule(tensors.pop("schedule.betas"))
-    except (KeyError, TypeError, ValueError) as error:
+        network = build(Network, parse_json(metadata["network"]), parts["network"], path)
+        transformer = build(Transformer, parse_json(metadata["transformer"]), parts["transformer"], path)
+        predictor = None
+        if "predictor" in metadata:
+            predictor = build(Predictor, parse_json(metadata["predictor"]), parts["predictor"], path)
+        step, extra = int(metadata["step"]), parse_json(metadata["extra"])
+        schedule = NoiseSchedule(tensors["schedule.betas"])
+        if step < 0 or not isinstance(extra, dict):
+            raise ValueError(f"step is {step}, extra a {type(extra).__name__}")
+    except (LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} has damaged metadata: {error!r}") from error
-    fill(network, named("network.", tensors), path)
-    fill(transformer, named("transformer.", tensors), path)
-    if predictor is not None:
-        fill(predictor, named("predictor.", tensors), path)
     return Checkpoint(network, transformer, schedule, step, named("optimizer.", tensors), extra, predictor)

@@ -243,9 +243,14 @@ class Trainer:
             trainer.losses = [float(loss) for loss in loaded.extra["losses"]]
             if loaded.step:
                 for name, parameter in trainer._loss.named_parameters():
-                    trainer._optimizer.state[parameter] = {
+                    moments = {
                         key: loaded.optimizer[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")
                     }
-        except (KeyError, TypeError, ValueError) as error:
+                    if moments["step"].shape != () or any(
+                        moments[key].shape != parameter.shape for key in ("exp_avg", "exp_avg_sq")
+                    ):
+                        raise ValueError(f"the moments of {name} have other shapes")
+                    trainer._optimizer.state[parameter] = moments
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise CheckpointError(f"{Path(path)} has no sound training state: {error!r}") from error
         return trainer

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffhpo.errors import DataError
+from diffhpo.npz_archive import npz_archive
 from diffhpo.parameter_roles import roles_of
 from diffhpo.pretraining.real_task import RealTask
 from diffhpo.pretraining.split import grid_train_datasets, refuse_held_out
@@ -42,23 +42,20 @@ def load_mlp_grids(path: str | Path) -> list[RealTask]:
     roles = np.array(roles_of(COLUMNS))
     kinds = np.full(len(COLUMNS), STEPPED)
     tasks = []
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            for dataset in grid_train_datasets(list(archive.files)):
-                grid = archive[dataset].astype(np.float64)
-                shape = grid.shape[:-1]
-                if len(shape) != len(COLUMNS):
-                    raise ValueError(f"{dataset} has {len(shape)} axes, not {len(COLUMNS)}")
-                table = grid.reshape(-1, grid.shape[-1])
-                responses = {"mean": table.mean(1)}
-                responses |= {f"seed{s}": table[:, s] for s in range(SINGLE_SEEDS)}
-                for response, values in responses.items():
-                    name = f"mlp-grids/mlp/{dataset}/{response}"
-                    rng = np.random.default_rng(zlib.crc32(name.encode()))
-                    rows = rng.choice(len(table), min(ROWS, len(table)), replace=False)
-                    cells = np.stack(np.unravel_index(rows, shape), axis=1)
-                    x = cells / (np.array(shape) - 1.0)
-                    tasks.append(RealTask(name, x.astype(np.float32), values[rows], kinds, roles))
-    except (OSError, KeyError, ValueError, IndexError) as fault:
-        raise DataError(f"{file} is not the archive of network grids: {fault}") from fault
+    with npz_archive(file, "the archive of network grids") as archive:
+        for dataset in grid_train_datasets(list(archive.files)):
+            grid = archive[dataset].astype(np.float64)
+            shape = grid.shape[:-1]
+            if len(shape) != len(COLUMNS):
+                raise ValueError(f"{dataset} has {len(shape)} axes, not {len(COLUMNS)}")
+            table = grid.reshape(-1, grid.shape[-1])
+            responses = {"mean": table.mean(1)}
+            responses |= {f"seed{s}": table[:, s] for s in range(SINGLE_SEEDS)}
+            for response, values in responses.items():
+                name = f"mlp-grids/mlp/{dataset}/{response}"
+                rng = np.random.default_rng(zlib.crc32(name.encode()))
+                rows = rng.choice(len(table), min(ROWS, len(table)), replace=False)
+                cells = np.stack(np.unravel_index(rows, shape), axis=1)
+                x = cells / (np.array(shape) - 1.0)
+                tasks.append(RealTask(name, x.astype(np.float32), values[rows], kinds, roles))
     return tasks

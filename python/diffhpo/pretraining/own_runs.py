@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from diffhpo.errors import DataError
+from diffhpo.npz_archive import npz_archive
 from diffhpo.parameter_roles import roles_of
 from diffhpo.pretraining.real_task import RealTask
 from diffhpo.pretraining.split import may_train, refuse_held_out
@@ -35,23 +36,20 @@ def load_own_runs(path: str | Path) -> list[RealTask]:
     """
     file = refuse_held_out(path)
     tasks = []
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            index = json.loads(str(archive["index"]))
-            if index["schema"] != SCHEMA:
-                raise ValueError(f"schema {index['schema']}; {SCHEMA} is read")
-            for i, run in enumerate(index["runs"]):
-                table = run["table"].split("~")[0]
-                if not may_train(table):
-                    raise DataError(f"{file}: table {table} must not train")
-                space = index["learners"][run["learner"]]
-                x = (archive[f"x{i}"] / np.float32(65535.0)).astype(np.float32)
-                for response, y in zip(run["responses"], archive[f"y{i}"], strict=True):
-                    if len(np.unique(y)) < MIN_VALUES:
-                        continue
-                    name = f"own/{run['learner']}/{run['table']}/{response}"
-                    kinds, roles = np.array(space["kinds"]), np.array(roles_of(space["names"]))
-                    tasks.append(RealTask(name, x, y, kinds, roles))
-    except (OSError, KeyError, ValueError, TypeError) as fault:
-        raise DataError(f"{file} is not an archive of tuning runs: {fault}") from fault
+    with npz_archive(file, "an archive of tuning runs") as archive:
+        index = json.loads(str(archive["index"]))
+        if index["schema"] != SCHEMA:
+            raise ValueError(f"schema {index['schema']}; {SCHEMA} is read")
+        for i, run in enumerate(index["runs"]):
+            table = run["table"].split("~")[0]
+            if not may_train(table):
+                raise DataError(f"{file}: table {table} must not train")
+            space = index["learners"][run["learner"]]
+            x = (archive[f"x{i}"] / np.float32(65535.0)).astype(np.float32)
+            for response, y in zip(run["responses"], archive[f"y{i}"], strict=True):
+                if len(np.unique(y)) < MIN_VALUES:
+                    continue
+                name = f"own/{run['learner']}/{run['table']}/{response}"
+                kinds, roles = np.array(space["kinds"]), np.array(roles_of(space["names"]))
+                tasks.append(RealTask(name, x, y, kinds, roles))
     return tasks

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffhpo.errors import DataError, InputError
+from diffhpo.errors import InputError
 from diffhpo.model.universal.checkpoint import load_universal
 from diffhpo.model.universal.dimensions import Dimensions
 from diffhpo.model.universal.model import UniversalModel
 from diffhpo.model.universal.transformer import UniversalContext
+from diffhpo.npz_archive import npz_archive
 from diffhpo.policy import derived_seed
 from diffhpo.pretraining.source import TaskSource
 from diffhpo.prior.task_batch import TaskBatch, points_at
@@ -149,11 +150,8 @@ def load_rollouts(directory: str | os.PathLike[str], number: int) -> Rollouts:
         DataError: if the file is missing or damaged.
     """
     path = Path(directory) / f"{number}.npz"
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return Rollouts(
-                torch.from_numpy(archive["order"].astype(np.int64)),
-                torch.from_numpy(archive["asked"].astype(np.int64)),
-            )
-    except (OSError, KeyError, ValueError) as fault:
-        raise DataError(f"{path} is not a file of rollouts: {fault}; collect them again") from fault
+    with npz_archive(path, "a file of rollouts; collect them again") as archive:
+        return Rollouts(
+            torch.from_numpy(archive["order"].astype(np.int64)),
+            torch.from_numpy(archive["asked"].astype(np.int64)),
+        )

@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffhpo.atomic_write import write_atomically
-from diffhpo.errors import RunError
+from diffhpo.errors import CheckpointError, RunError
 from diffhpo.model.noise_adder import NoiseAdder
 from diffhpo.model.universal.checkpoint import UniversalCheckpoint, load_universal, save_universal
 from diffhpo.model.universal.model import UniversalModel
@@ -114,7 +114,10 @@ class PretrainingRun:
         self.optimizer = torch.optim.AdamW(groups, lr=preset.learning_rate, betas=(0.9, 0.98), foreach=True)
         self._names = {id(p): name for name, p in self.model.named_parameters()}
         if training:
-            self._restore(training)
+            try:
+                self._restore(training)
+            except (KeyError, RuntimeError) as error:
+                raise CheckpointError(f"{self.path} has no sound training state: {error!r}") from error
 
     @property
     def path(self) -> Path:
@@ -260,6 +263,8 @@ class PretrainingRun:
                 for key in ("step", "exp_avg", "exp_avg_sq")
                 if f"adam.{key}.{name}" in training
             }
+            if any(value.shape not in ((), parameter.shape) for value in state.values()):
+                raise KeyError(f"moments of the shape of {name}")
             if state:
                 self.optimizer.state[parameter] = state
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from diffhpo.errors import DataError, InputError
+from diffhpo.errors import InputError
+from diffhpo.npz_archive import npz_archive
 from diffhpo.pretraining.real_task import RealTask
 from diffhpo.pretraining.surrogate_pair import SurrogatePair, task_seed
 from diffhpo.pretraining.task_view import Points, TaskView, combined, compatible, narrowed, plain
@@ -219,28 +220,25 @@ class TaskBank:
         Raises:
             DataError: the file is missing or damaged.
         """
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                shapes = archive["shapes"]
-                cells, rows, columns = shapes.prod(1), shapes[:, 0], shapes[:, 1]
-                xs = np.split(archive["x"], np.cumsum(cells)[:-1])
-                values = np.split(archive["values"], np.cumsum(2 * rows)[:-1])
-                kinds = np.split(archive["kinds"].astype(np.int64), np.cumsum(columns)[:-1])
-                roles = np.split(archive["roles"].astype(np.int64), np.cumsum(columns)[:-1])
-                broad = np.split(archive["broad"], np.cumsum(rows)[:-1])
-                return cls(
-                    BankEntry(str(o), str(f), x.reshape(s), v.reshape(-1, 2), k, r, b)
-                    for o, f, s, x, v, k, r, b in zip(
-                        archive["origins"],
-                        archive["families"],
-                        shapes,
-                        xs,
-                        values,
-                        kinds,
-                        roles,
-                        broad,
-                        strict=True,
-                    )
+        with npz_archive(path, "a bank of real tasks; build it again") as archive:
+            shapes = archive["shapes"]
+            cells, rows, columns = shapes.prod(1), shapes[:, 0], shapes[:, 1]
+            xs = np.split(archive["x"], np.cumsum(cells)[:-1])
+            values = np.split(archive["values"], np.cumsum(2 * rows)[:-1])
+            kinds = np.split(archive["kinds"].astype(np.int64), np.cumsum(columns)[:-1])
+            roles = np.split(archive["roles"].astype(np.int64), np.cumsum(columns)[:-1])
+            broad = np.split(archive["broad"], np.cumsum(rows)[:-1])
+            return cls(
+                BankEntry(str(o), str(f), x.reshape(s), v.reshape(-1, 2), k, r, b)
+                for o, f, s, x, v, k, r, b in zip(
+                    archive["origins"],
+                    archive["families"],
+                    shapes,
+                    xs,
+                    values,
+                    kinds,
+                    roles,
+                    broad,
+                    strict=True,
                 )
-        except (OSError, KeyError, ValueError) as fault:
-            raise DataError(f"{path} is not a bank of real tasks: {fault}; build it again") from fault
+            )

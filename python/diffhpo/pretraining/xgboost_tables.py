@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from diffhpo.errors import DataError
+from diffhpo.npz_archive import npz_archive
 from diffhpo.parameter_roles import roles_of
 from diffhpo.pretraining.real_task import RealTask
 from diffhpo.pretraining.split import refuse_held_out
@@ -37,22 +38,19 @@ def load_xgboost_tables(path: str | Path) -> list[RealTask]:
     file = refuse_held_out(path)
     roles = np.array(roles_of(HYPERPARAMETERS))
     tasks, signs = [], []
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            for i in x48_tables("train"):
-                raw, error = archive[f"d{i}_domain"], archive[f"d{i}_accs"]
-                signs.append(np.corrcoef(np.log(raw[:, _ETA]), error)[0, 1])
-                tasks.append(
-                    RealTask(
-                        f"xgboost-tables/xgboost/d{i}",
-                        unit_cube(raw).astype(np.float32),
-                        (1.0 - error).astype(np.float32),
-                        np.zeros(len(roles), dtype=np.int64),
-                        roles,
-                    )
+    with npz_archive(file, "the archive of 48 XGBoost tables") as archive:
+        for i in x48_tables("train"):
+            raw, error = archive[f"d{i}_domain"], archive[f"d{i}_accs"]
+            signs.append(np.corrcoef(np.log(raw[:, _ETA]), error)[0, 1])
+            tasks.append(
+                RealTask(
+                    f"xgboost-tables/xgboost/d{i}",
+                    unit_cube(raw).astype(np.float32),
+                    (1.0 - error).astype(np.float32),
+                    np.zeros(len(roles), dtype=np.int64),
+                    roles,
                 )
-    except (OSError, KeyError, ValueError, IndexError) as fault:
-        raise DataError(f"{file} is not the archive of 48 XGBoost tables: {fault}") from fault
+            )
     # A learning rate of 1e-5 learns nothing: errors must fall with its logarithm on most data sets.
     if np.mean(np.array(signs) < 0) < 0.8:
         raise DataError(f"{file}: responses rise with the error of an idle learner; they are no error rates")

@@ -10,6 +10,11 @@ import numpy as np
 
 from diffhpo.errors import SpaceError
 
+#: More levels are a number's.
+MOST_CHOICES = 10_000
+#: Of these, such as lists, every two are compared.
+MOST_UNHASHABLE = 100
+
 
 def same(a: Any, b: Any) -> bool:
     """Whether two choices are one.
@@ -52,9 +57,23 @@ def check_choices(described: str, choices: Sequence[Any]) -> tuple[Any, ...]:
         SpaceError: unless there are two or more, all different.
     """
     found = tuple(choices)
+    if len(found) > MOST_CHOICES:
+        raise SpaceError(f"{described} of {len(found)} choices; at most {MOST_CHOICES} are supported")
+    hashes: set[Any] = set()
+    unhashable: list[int] = []
     for index, choice in enumerate(found):
-        if any(same(choice, earlier) for earlier in found[:index]):
+        try:
+            # A truth value is no number, and nan is one choice.
+            key = (isinstance(choice, (bool, np.bool_)), choice == choice, choice if choice == choice else 0)
+            twice = key in hashes
+            hashes.add(key)
+        except Exception:  # not hashable, or compares to something else than a truth value
+            twice = any(same(choice, earlier) for earlier in found[:index])
+            unhashable.append(index)
+        if twice or any(same(choice, found[place]) for place in unhashable if place < index):
             raise SpaceError(f"{described}({list(found)!r}): {choice!r} comes twice")
+        if len(unhashable) > MOST_UNHASHABLE:
+            raise SpaceError(f"{described}: more than {MOST_UNHASHABLE} choices cannot be hashed; give names")
     if len(found) < 2:
         raise SpaceError(
             f"{described}({list(found)!r}): two or more different choices are needed; one is a Constant"

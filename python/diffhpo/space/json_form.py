@@ -68,6 +68,12 @@ def _plain(name: str, value: Any) -> Any:
     raise SpaceError(f"parameter {name!r} has {value!r}, a {type(value).__name__}, which JSON cannot hold")
 
 
+def _short(error: Exception) -> str:
+    """Its message, which may hold all that a file did."""
+    text = str(error)
+    return text if len(text) <= 500 else f"{text[:300]} ... {text[-150:]}"
+
+
 def from_json(content: Any) -> Space:
     """The space of JSON values.
 
@@ -92,5 +98,5 @@ def from_json(content: Any) -> Space:
             if when:
                 conditions[name] = [Condition(parent, values) for parent, values in when.items()]
         except (SpaceError, TypeError, ValueError) as error:
-            raise SpaceError(f"parameter {name!r}: {error}") from None
+            raise SpaceError(f"parameter {name[:80]!r}: {_short(error)}") from None
     return Space(parameters, conditions)

@@ -105,4 +105,7 @@ def real_number(value: Any) -> float:
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise SpaceError(f"{value!r} is not a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise SpaceError("a number beyond double precision was given; use smaller ones") from None

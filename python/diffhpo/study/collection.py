@@ -11,6 +11,7 @@ from diffhpo.errors import DataError, RunError
 from diffhpo.hpob.results import Results, read_results
 from diffhpo.study.grid import Cell, Grid
 from diffhpo.study.journal import Record, read_runs
+from diffhpo.study.record import check_record
 from diffhpo.study.stats import AlignedRuns, align
 
 
@@ -105,6 +106,7 @@ def collect(
     for directory, other, records in found:
         grid = _joined(grid, replace(other, shard="1/1"), directory)
         for cell, record in records.items():
+            check_record(record, directory)
             if cell in runs and not runs[cell]["error"] and not record["error"]:
                 if runs[cell]["incumbents"] != record["incumbents"]:
                     raise DataError(f"{directory}: the run {cell} differs from the one of another directory")

@@ -145,10 +145,15 @@ class Grid:
             InputError: if a field is missing, unknown or of a wrong type.
         """
         names = {field.name for field in fields(cls)}
+        texts = ("suite", "split", "protocol", "shard")
         if isinstance(values, dict):
             values = {"batch": 1, **values}  # directories of before batches have no such field
         if not isinstance(values, dict) or set(values) != names:
             raise InputError(f"a grid needs exactly the fields {', '.join(sorted(names))}")
+        for name in (*texts, "corrected", *GROWING):
+            kind = str if name in texts else bool if name == "corrected" else (list, tuple)
+            if not isinstance(values[name], kind):
+                raise InputError(f"the grid's {name} is a {type(values[name]).__name__}")
         try:
             tasks = tuple((str(space), str(task)) for space, task in values["tasks"])
         except (TypeError, ValueError):

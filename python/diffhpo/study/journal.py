@@ -13,6 +13,8 @@ from typing import Any
 
 from diffhpo.atomic_write import write_atomically
 from diffhpo.errors import DataError, InputError, RunError
+from diffhpo.json_text import parse_json
+from diffhpo.regular_file import read_regular_file, refuse_special
 from diffhpo.study.grid import Cell, Grid
 from diffhpo.study.lock import DirectoryLock
 
@@ -21,6 +23,8 @@ Record = dict[str, Any]
 JOURNAL = "journal.jsonl"
 GRID = "run.json"
 SCHEMA = 1
+#: Of the grid's file: names of some million runs.
+MOST_GRID_BYTES = 16 << 20
 
 #: Every line is `{"crc32":"xxxxxxxx","run":RECORD}`; the checksum covers the bytes of RECORD.
 _HEAD, _MIDDLE, _TAIL = b'{"crc32":"', b'","run":', b"}\n"
@@ -38,15 +42,20 @@ def encode_line(record: Mapping[str, Any]) -> bytes:
 
 
 def decode_line(line: bytes) -> Record | None:
-    """The record of a line, newline included; None if the line is torn or altered."""
+    """The record of a line, newline included; None if the line is torn, altered or of no run."""
     start = len(_HEAD) + 8 + len(_MIDDLE)
     if not (line.startswith(_HEAD) and line.endswith(_TAIL) and line[len(_HEAD) + 8 : start] == _MIDDLE):
         return None
     body = line[start : -len(_TAIL)]
     if line[len(_HEAD) : len(_HEAD) + 8] != f"{zlib.crc32(body):08x}".encode():
         return None
-    record = json.loads(body)
-    return record if isinstance(record, dict) else None
+    try:
+        record = parse_json(body)
+    except ValueError:
+        return None
+    if not isinstance(record, dict) or not all(isinstance(record.get(name), str) for name in Cell._fields):
+        return None
+    return record
 
 
 def read_journal(path: Path) -> tuple[list[Record], int]:
@@ -56,17 +65,19 @@ def read_journal(path: Path) -> tuple[list[Record], int]:
     is dropped: its run will be done again.
 
     Raises:
-        DataError: naming the first line that does not stand and is followed by others.
+        DataError: naming the first line that does not stand and is followed by others, or is the only one and
+            does not begin as a journal's do: the file is then something else, and is left alone.
     """
     try:
-        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        lines = read_regular_file(path).splitlines(keepends=True) if path.exists() else []
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     records: list[Record] = []
     for number, line in enumerate(lines, start=1):
         record = decode_line(line)
         if record is None:
-            if number == len(lines):
+            begun = number > 1 or _HEAD.startswith(line[: len(_HEAD)]) or not line.strip(b"\0")
+            if number == len(lines) and begun:
                 break
             raise DataError(
                 f"{path}, line {number}: the record is damaged (its checksum does not fit). Delete that line "
@@ -92,12 +103,12 @@ def read_grid(directory: Path) -> Grid:
     if not path.is_file():
         raise RunError(f"{directory} is not a run directory: it has no {GRID}; `diffhpo bench run` makes one")
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = parse_json(read_regular_file(path, MOST_GRID_BYTES))
         if stored["schema"] != SCHEMA:
             raise DataError(f"{path} has schema {stored['schema']!r}; this version reads {SCHEMA}")
         return Grid.from_json(stored["grid"])
     except (OSError, ValueError, KeyError, TypeError, InputError) as error:
-        raise DataError(f"{path} is damaged: {error}") from error
+        raise DataError(f"{path} is damaged: {str(error)[:1000]}") from error
 
 
 def read_runs(directory: Path) -> tuple[Grid, dict[Cell, Record]]:
@@ -161,7 +172,10 @@ class Journal:
         records, size = read_journal(path)
         self.runs = {cell_of(record): record for record in records}
         try:
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            # Not through a link: a directory of others could name any file of the user's.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+            self._descriptor = os.open(path, flags, 0o644)
+            refuse_special(self._descriptor, path)
             if os.fstat(self._descriptor).st_size > size:
                 os.ftruncate(self._descriptor, size)
                 self.notices.append(f"dropped the torn last record of {path}; its run is done again")

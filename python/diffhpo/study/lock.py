@@ -11,6 +11,8 @@ from types import TracebackType
 from typing import Any
 
 from diffhpo.errors import RunError
+from diffhpo.json_text import parse_json
+from diffhpo.regular_file import refuse_special
 
 #: Bytes read from a lock file; its owner's record has fewer than 200.
 _OWNER_BYTES = 4096
@@ -45,11 +47,13 @@ class DirectoryLock:
         except ImportError as error:  # pragma: no cover  (not POSIX)
             raise RunError("a run directory needs a POSIX system: its lock is made with flock(2)") from error
         try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            # Not through a link: the file that it names would be emptied.
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
         except OSError as error:
             raise RunError(f"cannot write {self.path}: {error.strerror}; choose a writable --out") from error
         try:
             try:
+                refuse_special(descriptor, self.path)
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise RunError(self._in_use(_read_owner(descriptor))) from None
@@ -101,7 +105,7 @@ class DirectoryLock:
 def _read_owner(descriptor: int) -> dict[str, Any]:
     """The owner that a lock file names; {} if none, or if its record was cut short."""
     try:
-        owner = json.loads(os.pread(descriptor, _OWNER_BYTES, 0))
+        owner = parse_json(os.pread(descriptor, _OWNER_BYTES, 0))
     except ValueError:
         return {}
     return owner if isinstance(owner, dict) and {"pid", "host"} <= set(owner) else {}

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from diffhpo.errors import DataError, InputError
 from diffhpo.integrations.optuna.version import require_optuna
+from diffhpo.json_text import parse_json
+from diffhpo.regular_file import open_regular
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -56,7 +57,9 @@ def open_study(source: str | Path, name: str | None = None) -> Study:
     if name is not None and name not in names:
         raise InputError(f"{source} holds no study {name!r}; it holds {listed}")
     try:
-        return optuna.load_study(study_name=names[0] if name is None else name, storage=storage)
+        study = optuna.load_study(study_name=names[0] if name is None else name, storage=storage)
+        study.get_trials()  # read now: what is damaged in them is the file's fault
+        return study
     except Exception as error:
         raise _unreadable(source, error) from error
 
@@ -78,7 +81,7 @@ def _storage(source: str) -> BaseStorage:
     if not path.exists():
         raise DataError(f"{path} does not exist; give a study's SQLite or journal file, or a URL")
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.readline(65536)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
@@ -116,8 +119,8 @@ def _sqlite(path: Path) -> BaseStorage:
 
 def _begins_a_journal(line: bytes) -> bool:
     try:
-        first: Any = json.loads(line)
-    except (UnicodeDecodeError, json.JSONDecodeError):
+        first: Any = parse_json(line)
+    except ValueError:
         return False
     return isinstance(first, dict) and "op_code" in first
 

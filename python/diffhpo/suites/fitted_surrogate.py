@@ -64,7 +64,13 @@ def fitted_surrogate(x: Array, y: Array, folder: Path, name: str) -> tuple[Path,
         except OSError as error:
             raise DataError(f"{directory} cannot be written ({error.strerror}); make room there") from error
     stored = read_json(range_file)
-    return model_file, float(stored["y_min"]), float(stored["y_max"])
+    try:
+        low, high = float(stored["y_min"]), float(stored["y_max"])
+        if not low <= high:
+            raise ValueError
+    except (KeyError, OverflowError, TypeError, ValueError):
+        raise DataError(f"{range_file} is damaged; delete it, and it is computed again") from None
+    return model_file, low, high
 
 
 def _fit(x: Array, y: Array) -> dict[str, Any]:

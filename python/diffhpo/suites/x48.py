@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from diffhpo.errors import DataError
 from diffhpo.hpob.surrogate import Surrogate
 from diffhpo.hpob.task import Task
+from diffhpo.npz_archive import npz_archive
 from diffhpo.suites.data_directory import data_file
 from diffhpo.suites.fitted_surrogate import fitted_surrogate
 from diffhpo.suites.initial_designs import SEEDS, draw_designs
@@ -77,11 +77,8 @@ def unit_cube(x: Array) -> Array:
 
 def _task(file: Path, table: int) -> Task:
     name = f"d{table}"
-    try:
-        with np.load(file) as arrays:
-            x, error = unit_cube(arrays[f"{name}_domain"]), arrays[f"{name}_accs"]
-    except (OSError, ValueError, KeyError) as problem:
-        raise DataError(f"{file} cannot be read ({problem}); fetch it again") from problem
+    with npz_archive(file, "the archive of 48 tables; fetch it again") as arrays:
+        x, error = unit_cube(arrays[f"{name}_domain"]), arrays[f"{name}_accs"]
     model, low, high = fitted_surrogate(x, 1.0 - error, Path("x48", _digest(file)), f"{SPACE}-{name}")
     surrogate = Surrogate(model, x.shape[1])
     return Task(

@@ -11,7 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from diffhpo.errors import CheckpointError
-from diffhpo.model.tensor_file import fill, named, read_tensors, write_tensors
+from diffhpo.json_text import parse_json
+from diffhpo.model.tensor_file import build, named, read_tensors, write_tensors
 from diffhpo.model.universal.model import UniversalModel
 
 #: Version of the file's layout; a reader refuses files of a later one.
@@ -68,11 +69,12 @@ def load_universal(path: str | os.PathLike[str]) -> UniversalCheckpoint:
     tensors, metadata = read_tensors(
         path, kind=_FORMAT, schema=SCHEMA, described="one of diffhpo's universal model"
     )
-    try:
-        model = UniversalModel(**json.loads(metadata["model"]))
-        step, facts = int(metadata["step"]), json.loads(metadata["facts"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} has damaged metadata: {error!r}") from error
     state = {name: value.float() for name, value in named("model.", tensors).items()}
-    fill(model, state, path)
+    try:
+        model = build(UniversalModel, parse_json(metadata["model"]), state, path)
+        step, facts = int(metadata["step"]), parse_json(metadata["facts"])
+        if step < 0 or not isinstance(facts, dict):
+            raise ValueError(f"step is {step}, facts a {type(facts).__name__}")
+    except (LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} has damaged metadata: {error!r}") from error
     return UniversalCheckpoint(model, step, named("training.", tensors), facts)
