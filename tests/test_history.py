@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from diffhpo.errors import InputError, InputWarning
-from diffhpo.history import History, check_pool
+from diffhpo.history import History, check_configurations, check_pool
 
 UNIT = {"allow_nan": False, "min_value": 0, "max_value": 1}
 
@@ -100,6 +100,64 @@ def test_an_empty_history_knows_its_dimension():
     assert (len(history), history.dim) == (0, 4)
     with pytest.raises(InputError, match="empty"):
         _ = history.best
+
+
+def test_an_empty_list_has_the_dimension_that_the_caller_or_other_trials_tell():
+    assert (len(History([], [])), History([], []).dim) == (0, 0)
+    assert check_configurations([], "x", 3).shape == (0, 3)
+    assert check_configurations(np.empty((0, 5)), "x", 3).shape == (0, 3)
+    for others in ({"failed": [[0.1, 0.2]]}, {"pending": [[0.1, 0.2]]}):
+        history = History([], [], **others)
+        assert history.dim == 2
+        assert history.seen.tolist() == [[0.1, 0.2]]
+    with pytest.raises(InputError, match="pending has 1 columns; 2 are needed"):
+        History([], [], failed=[[0.1, 0.2]], pending=[[0.3]])
+    with pytest.raises(InputError, match="failed has 1 columns; 2 are needed"):
+        History([[0.1, 0.2]], [1.0], failed=[[0.3]])
+
+
+def test_one_number_is_no_matrix():
+    with pytest.raises(InputError, match=r"x has shape \(1,\)"):
+        History([0.5], [1.0])
+    with pytest.raises(InputError, match=r"y has shape \(1, 1, 1\)"):
+        History([[0.5]], [[[1.0]]])
+    assert History([[0.5], [0.6]], [[1.0], [2.0]]).y.tolist() == [1.0, 2.0]
+
+
+def test_the_first_bad_value_is_the_one_that_is_named():
+    with pytest.raises(InputError, match=r"x\[1, 0\] is 2.0"):
+        History([[0.1, 0.2], [2.0, 3.0], [4.0, 0.1]], [1, 2, 3])
+    with pytest.raises(InputError, match=r"y\[1\] is nan"):
+        History([[0.1], [0.2], [0.3]], [1.0, np.nan, np.nan])
+
+
+def test_a_warning_points_at_the_callers_line():
+    with pytest.warns(InputWarning, match=r"y holds 2 infinite values.*\[1.0, 3.0\]") as caught:
+        History([[0.1], [0.2], [0.3], [0.4]], [1.0, np.inf, -np.inf, 3.0])
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_two_equal_trials_are_one():
+    history = History([[0.1], [0.1]], [1.0, 1.0], failed=[[0.2]], pending=[[0.3], [0.4]])
+    assert len(history) == 1
+    assert history.seen.ravel().tolist() == [0.1, 0.2, 0.3, 0.4]
+    assert history.best == 1.0
+
+
+def test_best_latest_and_spread_by_hand():
+    """Of 12 trials seven: the best two are 0 and 1, the latest 10 and 11, and 2 to 9 are spread."""
+    history = History(np.arange(12)[:, None] / 11, [9, 8, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1], failed=[[0.01]])
+    bounded = history.bounded(7)
+    assert (bounded.x[:, 0] * 11).round().tolist() == [0, 1, 2, 6, 9, 10, 11]
+    assert bounded.failed.tolist() == [[0.01]]
+    assert len(history.bounded(3)) == 3
+    with pytest.raises(InputError, match="size is 2; at least 3"):
+        history.bounded(2)
+    # The earliest of equals are the best, and one that is among the latest too leaves a place to the rest.
+    equal = History(np.arange(9)[:, None] / 8, np.ones(9))
+    assert (equal.bounded(6).x[:, 0] * 8).round().tolist() == [0, 1, 2, 6, 7, 8]
+    rising = History(np.arange(9)[:, None] / 8, np.arange(9))
+    assert (rising.bounded(6).x[:, 0] * 8).round().tolist() == [0, 2, 4, 6, 7, 8]
 
 
 def test_an_empty_pool_is_refused():

@@ -8,11 +8,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import qmc
 
 from diffhpo.errors import InputError
 from diffhpo.history import History
 from diffhpo.history_policy import HistoryPolicy, training_stages
-from diffhpo.policy import Policy, initial_design, new_rows
+from diffhpo.policy import Policy, check_seed, derived_seed, initial_design, new_rows
 from diffhpo.recipe import BRIEF, ELITE, Recipe
 
 #: As the two recipes, with little training, for tests that look at behaviour and not at quality.
@@ -164,6 +165,30 @@ def test_the_first_design_continues_where_it_stopped():
     whole = initial_design(3, 8, start=0, seed=1)
     np.testing.assert_array_equal(whole[3:], initial_design(3, 5, start=3, seed=1))
     assert not np.array_equal(whole, initial_design(3, 8, start=0, seed=2))
+
+
+@pytest.mark.filterwarnings("ignore:The balance properties of Sobol")  # SciPy's own, of its direct use
+@pytest.mark.parametrize("count", [0, 1, 2, 7])
+@pytest.mark.parametrize("start", [0, 1, 5])
+def test_the_first_design_is_scipys_sobol_sequence(start, count):
+    design = initial_design(4, count, start=start, seed=9)
+    whole = qmc.Sobol(4, rng=np.random.default_rng([9, 4])).random(16)
+    assert design.shape == (count, 4)
+    np.testing.assert_array_equal(design, whole[start : start + count])
+
+
+def test_derived_seeds_fill_64_bits_and_differ():
+    seeds = [derived_seed(seed, a, b) for seed in range(4) for a in range(4) for b in range(4)]
+    assert len(set(seeds)) == 64
+    assert 2**63 < max(seeds) < 2**64
+    assert len({seed % 2**32 for seed in seeds}) == 64
+    assert derived_seed(3) != derived_seed(3, 0, 1)
+
+
+@pytest.mark.parametrize("seed", [0, 1, np.int64(2), 2**70])
+def test_whole_numbers_from_0_are_seeds(seed):
+    assert check_seed(seed) == seed
+    assert type(check_seed(seed)) is int
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, True, "a"])

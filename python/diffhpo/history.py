@@ -129,7 +129,7 @@ class History:
     equal value is kept once; with another value it is a repeat under noise, and is kept.
 
     Args:
-        x: (n, d) configurations in [0, 1]; n may be 0 if d can be told from the shape.
+        x: (n, d) configurations in [0, 1]; n may be 0 if the shape, or other trials, tell d.
         y: (n,) or (n, 1) values.
         failed: (k, d) configurations whose evaluation failed; they are not to be proposed again.
         pending: (p, d) configurations that are being evaluated now.
@@ -155,6 +155,10 @@ class History:
     ) -> None:
         configurations = check_configurations(x, x_argument)
         values = check_values(y, len(configurations), y_argument)
+        if configurations.shape[1] == 0:  # an empty list: the dimension is that of the other trials
+            others = ((failed, "failed"), (pending, "pending"))
+            dims = [check_configurations(given, name).shape[1] for given, name in others if given is not None]
+            configurations = np.empty((0, max(dims, default=0)))
         if len(values) > 1:
             rows = np.column_stack([configurations, values])
             first = np.sort(np.unique(rows, axis=0, return_index=True)[1])
