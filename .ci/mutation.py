@@ -3,10 +3,10 @@
 
     python .ci/mutation.py [MODULE ...] [--limit N]
 
-Modules, their tests and the operators are in `mutation.toml`, the survivors that were reviewed and cannot be told
-from the original in `mutation_equivalent.toml`. The faults are those of Cosmic Ray's operators
-(`pip install cosmic-ray`). Nothing is written to the source tree: each mutant lives in a fork of one process that
-has the libraries in memory already, which takes tenths of a second where a fresh interpreter takes seconds.
+Modules, their tests and the operators are in `mutation.toml`, the survivors that were reviewed and cannot be
+told from the original in `mutation_equivalent.toml`. The faults are those of Cosmic Ray's operators
+(`pip install cosmic-ray`). Nothing is written to the source tree: each mutant lives in a fork of one process
+that has the libraries in memory, which takes tenths of a second where a fresh interpreter takes seconds.
 
 Exit status 1 if a mutant survives that is not listed as equivalent.
 """
@@ -26,12 +26,13 @@ import resource
 import signal
 import sys
 import time
-import tomllib
 import traceback
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = ROOT / "python"
@@ -121,7 +122,7 @@ class Replacing(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         )
 
     def exec_module(self, module: object) -> None:
-        exec(compile(self.mutant.source, str(self.mutant.file), "exec"), module.__dict__)  # noqa: S102
+        exec(compile(self.mutant.source, str(self.mutant.file), "exec"), module.__dict__)
 
 
 def run_tests(tests: list[str]) -> int:
@@ -187,7 +188,7 @@ def warm(tests: list[str]) -> None:
             continue
         try:
             importlib.import_module(name)
-        except BaseException:  # a module that only its own package can import  # noqa: S112
+        except BaseException:  # a module that only its own package can import
             continue
 
 

@@ -95,6 +95,19 @@ def test_wrong_results_are_refused_with_their_place(results: Any, reason: str, t
     assert list(tmp_path.iterdir()) == []
 
 
+def test_rounding_beyond_the_ends_is_taken_and_a_warning_points_at_the_callers_line() -> None:
+    edge = {"s": {"t": {"a": [-5e-10, 1 + 5e-10]}}}
+    assert check_results(edge) == edge
+    for beyond in (-2e-9, 1 + 2e-9):
+        with pytest.raises(DataError, match=r"entry 0 is .*numbers in \[0, 1\]"):
+            check_results({"s": {"t": {"a": [beyond]}}})
+    level = {"s": {"t": {"a": [0.5, 0.5], "b": [0.5]}}}
+    assert check_results(level) == level  # a level curve does not fall
+    with pytest.warns(InputWarning, match=r"1 runs .* seed b") as caught:
+        check_results({"s": {"t": {"a": [0.5, 0.5], "b": [0.5, 0.7, 0.6]}}})
+    assert [warning.filename for warning in caught] == [__file__]
+
+
 def test_truncated_and_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.json is missing"):
         read_results(tmp_path / "gone.json")

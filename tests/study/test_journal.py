@@ -5,8 +5,10 @@ import json
 import os
 import resource
 import socket
+import stat
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,18 @@ import pytest
 
 from diffhpo.errors import DataError, RunError
 from diffhpo.study.grid import Cell, Grid
-from diffhpo.study.journal import Journal, Record, cell_of, decode_line, encode_line, read_journal, read_runs
+from diffhpo.study.journal import (
+    Journal,
+    Record,
+    cell_of,
+    decode_line,
+    encode_line,
+    read_grid,
+    read_journal,
+    read_runs,
+    write_text,
+)
+from diffhpo.study.lock import DirectoryLock
 
 GRID = Grid("embedded", tasks=(("a", "t1"),), seeds=("0", "1", "2"), methods=("random",), trials=3)
 
@@ -52,6 +65,19 @@ def test_any_flipped_bit_of_a_line_is_found() -> None:
             damaged = bytearray(line)
             damaged[position] ^= 1 << bit
             assert decode_line(bytes(damaged)) is None, (position, bit)
+
+
+def test_the_order_of_a_record_does_not_show_in_its_line_and_nan_stands() -> None:
+    assert encode_line({"b": 1, "a": float("nan")}) == encode_line({"a": float("nan"), "b": 1})
+    back = decode_line(encode_line({"a": float("nan")}))
+    assert back is not None
+    assert back["a"] != back["a"]
+
+
+def test_what_is_no_record_is_none_though_its_checksum_fits() -> None:
+    body = b"[1]"
+    line = b'{"crc32":"%08x","run":%s}\n' % (zlib.crc32(body), body)
+    assert decode_line(line) is None
 
 
 @pytest.mark.fault(29)
@@ -170,6 +196,92 @@ def test_a_grid_of_another_version_is_named(filled: Path) -> None:
 def test_a_directory_without_a_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"not a run directory.*bench run"):
         read_runs(tmp_path)
+
+
+def test_a_directory_grows_by_what_is_added_and_is_else_left_alone(filled: Path) -> None:
+    path = filled / "run.json"
+    before = path.stat().st_ino
+    with Journal(filled, GRID) as journal:
+        assert journal.grid == GRID
+    assert path.stat().st_ino == before
+    grown = replace(GRID, seeds=("0", "1", "2", "3"))
+    with Journal(filled, grown) as journal:
+        assert journal.grid == grown
+    assert read_grid(filled) == grown
+
+
+def test_directories_above_are_made_and_files_have_the_usual_permissions(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with Journal(tmp_path / "above" / "run", GRID):
+            pass
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "above" / "run").iterdir()}
+    assert (modes["journal.jsonl"], modes["lock"]) == (0o644, 0o644)
+
+
+def test_a_journal_without_its_grid_is_named(filled: Path) -> None:
+    (filled / "run.json").unlink()
+    with pytest.raises(DataError, match=r"has a journal\.jsonl but no run\.json; use another --out"):
+        Journal(filled, GRID)
+
+
+def test_files_that_cannot_be_read_or_written_are_named(tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").mkdir()
+    with pytest.raises(DataError, match=r"cannot read .*journal\.jsonl: Is a directory"):
+        read_journal(tmp_path / "journal.jsonl")
+    (tmp_path / "journal.jsonl").rmdir()
+    (tmp_path / "journal.jsonl").symlink_to(tmp_path / "gone" / "journal.jsonl")
+    with pytest.raises(RunError, match=r"cannot write .*journal\.jsonl: No such file"):
+        Journal(tmp_path, GRID)
+    with DirectoryLock(tmp_path):  # the journal that could not be opened gave its lock back
+        pass
+    with pytest.raises(RunError, match=r"cannot write .*text: No such file"):
+        write_text(tmp_path / "gone" / "text", "a")
+
+
+def test_a_closed_journal_takes_nothing(filled: Path) -> None:
+    content = (filled / "journal.jsonl").read_bytes()
+    journal = Journal(filled, GRID)
+    journal.close()
+    journal.close()
+    with pytest.raises(RunError, match=r"run is closed"):
+        journal.append(record_of(GRID.cells()[0]))
+    assert (filled / "journal.jsonl").read_bytes() == content
+
+
+def test_a_lock_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def unsupported(_descriptor: int, _operation: int) -> None:
+        raise OSError(37, "No locks available")
+
+    descriptors = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", unsupported)
+        with pytest.raises(RunError, match=r"cannot lock .*lock: No locks available; choose a local --out"):
+            DirectoryLock(tmp_path)
+    (tmp_path / "lock").unlink()
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(RunError, match=r"cannot write .*lock: Is a directory; choose a writable --out"):
+        DirectoryLock(tmp_path)
+    (tmp_path / "lock").rmdir()
+    with DirectoryLock(tmp_path), pytest.raises(RunError, match="in use"):
+        DirectoryLock(tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+@pytest.mark.parametrize("owner", ["", "{", "7", "[]", '{"pid": 1}', '{"host": "far-away"}', "\xff"])
+def test_a_torn_owner_is_no_owner(tmp_path: Path, owner: str) -> None:
+    (tmp_path / "lock").write_text(owner)
+    with DirectoryLock(tmp_path) as lock:
+        assert lock.notice == ""
+        assert json.loads((tmp_path / "lock").read_text()) == {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+        }
+    assert (tmp_path / "lock").read_text() == ""
 
 
 def test_a_path_that_cannot_be_a_directory_is_named(tmp_path: Path) -> None:
