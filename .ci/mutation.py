@@ -61,12 +61,18 @@ class Mutant:
         return str(self.file.relative_to(PYTHON)), self.before, self.after
 
 
-def without_annotations(source: str) -> str:
-    """The program that runs: annotations are never evaluated under `from __future__ import annotations`."""
+def meaning(source: str) -> str:
+    """The program without annotations, which are never evaluated under `from __future__ import annotations`.
+
+    Nor with the `*` of a signature, which the operators take for a product.
+    """
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.arg):
             node.annotation = None
+        elif isinstance(node, ast.arguments):
+            node.args, node.posonlyargs, node.kwonlyargs = node.posonlyargs + node.args + node.kwonlyargs, [], []
+            node.defaults, node.kw_defaults = node.defaults + [d for d in node.kw_defaults if d is not None], []
         elif isinstance(node, ast.FunctionDef):
             node.returns = None
         elif isinstance(node, ast.AnnAssign):
@@ -81,7 +87,7 @@ def mutants_of(file: Path, used: re.Pattern[str]) -> Iterator[Mutant]:
     from cosmic_ray.mutating import mutate_code
 
     source = file.read_text(encoding="utf-8")
-    original, tree = without_annotations(source), get_ast(source)
+    original, tree = meaning(source), get_ast(source)
     for name in sorted(plugins.operator_names()):
         short = name.removeprefix("core/")
         if not used.fullmatch(short):
@@ -91,9 +97,9 @@ def mutants_of(file: Path, used: re.Pattern[str]) -> Iterator[Mutant]:
         for occurrence in range(count):
             mutated = mutate_code(source, operator, occurrence)
             try:
-                if mutated is None or without_annotations(mutated) == original:
+                if mutated is None or meaning(mutated) == original:
                     continue
-            except SyntaxError:  # the `*` of a signature taken for a product
+            except SyntaxError:  # as above, where no argument follows
                 continue
             removed, added = [], []
             for line in difflib.ndiff(source.splitlines(), mutated.splitlines()):
