@@ -71,8 +71,15 @@ def meaning(source: str) -> str:
         if isinstance(node, ast.arg):
             node.annotation = None
         elif isinstance(node, ast.arguments):
-            node.args, node.posonlyargs, node.kwonlyargs = node.posonlyargs + node.args + node.kwonlyargs, [], []
-            node.defaults, node.kw_defaults = node.defaults + [d for d in node.kw_defaults if d is not None], []
+            node.args, node.posonlyargs, node.kwonlyargs = (
+                node.posonlyargs + node.args + node.kwonlyargs,
+                [],
+                [],
+            )
+            node.defaults, node.kw_defaults = (
+                node.defaults + [d for d in node.kw_defaults if d is not None],
+                [],
+            )
         elif isinstance(node, ast.FunctionDef):
             node.returns = None
         elif isinstance(node, ast.AnnAssign):

@@ -179,6 +179,48 @@ def test_the_official_continuous_curve_leaves_the_last_evaluation_out() -> None:
     assert official.y.tolist() == corrected.y.tolist() == [0.0, 0.05, 0.0, 0.0, 0.0, 0.1, 0.2, 0.3, 0.4]
 
 
+class Recording:
+    """Stands in for a surrogate: keeps what it is asked, and answers from a list."""
+
+    path = Path("recording.json")
+
+    def __init__(self, answers: list[float]) -> None:
+        self.answers = answers
+        self.asked: list[list[list[float]]] = []
+
+    def __call__(self, x: Any) -> np.ndarray:
+        self.asked.append(np.asarray(x).tolist())
+        return np.array([self.answers[len(self.asked) - 1]])
+
+
+def recorded(answers: list[float]) -> tuple[Recording, Task]:
+    surrogate = Recording(answers)
+    task = Task(
+        "s",
+        "t",
+        np.zeros((5, 1)),
+        [-1.0, 0.0, 1.0, 2.0, 3.0],
+        initial={"test0": [0, 1, 2, 3, 4]},
+        surrogate=surrogate,  # type: ignore[arg-type]
+        response_range=(0.0, 4.0),
+    )
+    return surrogate, task
+
+
+def test_the_surrogate_is_asked_for_one_configuration_a_trial() -> None:
+    surrogate, task = recorded([5.0, -5.0, 3.5])
+    run = evaluate_continuous(Climber(), task, "test0", 3)
+    assert surrogate.asked == [[[0.1]], [[0.2]], [[0.3]]]
+    assert run.y.tolist() == [0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 0.0, 0.875]
+
+
+@pytest.mark.parametrize("response", [np.nan, np.inf])
+def test_a_surrogate_that_predicts_no_number_is_named(response: float) -> None:
+    _, task = recorded([0.5, response])
+    with pytest.raises(DataError, match=rf"recording\.json predicts {response} at \[0\.2\]; fetch it again"):
+        evaluate_continuous(Climber(), task, "test0", 2)
+
+
 def test_both_ends_of_the_range_are_clipped(tiny_root: Path) -> None:
     task = Benchmark(tiny_root).task("100", "1")
     run = evaluate_continuous(Sensitive(), task, "test0", 40)
