@@ -133,6 +133,24 @@ def test_an_interval_that_cannot_be_estimated_is_nan() -> None:
     assert np.isnan(mean_normalised_regret({"m": single}, weighting="run").high).all()
 
 
+def test_intervals_stay_within_what_is_possible() -> None:
+    first = {"A": {str(i): {"r": [v]} for i, v in enumerate([1.0, 1.0, 1.0, 0.1])}}
+    second = {"A": {str(i): {"r": [v]} for i, v in enumerate([0.0, 0.0, 0.0, 0.9])}}
+    ranks = average_rank({"first": first, "second": second})
+    np.testing.assert_allclose(ranks.mean[:, 0], [1.25, 1.75])
+    assert (ranks.low[0, 0], ranks.high[1, 0]) == (1.0, 2.0)
+    assert ranks.high[0, 0] < 2.25
+    assert ranks.low[1, 0] > 0.75
+    regret = mean_normalised_regret({"first": first, "second": second})
+    assert (regret.low[0, 0], regret.high[1, 0]) == (0.0, 1.0)
+
+
+def test_equal_tasks_have_an_interval_of_no_width() -> None:
+    equal = {s: {t: {"r": [0.25]} for t in "123"} for s in "AB"}
+    curves = mean_normalised_regret({"m": equal})
+    assert (curves.low[0, 0], curves.mean[0, 0], curves.high[0, 0]) == (0.75, 0.75, 0.75)
+
+
 def test_a_space_of_one_task_borrows_the_variance_of_the_others() -> None:
     results = {"A": {str(i): {"r": [v]} for i, v in enumerate([0.30, 0.31])}, "B": {"9": {"r": [0.5]}}}
     curves = mean_normalised_regret({"m": results})
@@ -237,6 +255,17 @@ def test_comparison_of_equal_methods_finds_nothing() -> None:
     assert np.isnan(compare({"a": HALF, "b": LOW}).friedman_p)
 
 
+def test_entries_of_curves_are_counted_from_either_end() -> None:
+    results = {"a": HALF, "b": LOW}
+    for index, entry in ((-2, 0), (0, 0), (-1, 1), (1, 1)):
+        found = compare(results, index)
+        assert found.index == entry
+        np.testing.assert_allclose(found.regret[1], [[0.5, 0.5, 0.5], [0.125, 0.225, 0.325]][entry])
+    with pytest.raises(InputError, match="index is -3; the curves have 2 entries"):
+        compare(results, -3)
+    assert compare(results).p_value("a", "b") == compare(results).p_values[0, 1]
+
+
 def test_comparison_refuses_what_it_cannot_compare() -> None:
     with pytest.raises(InputError, match="1 method; a comparison needs two"):
         compare({"a": HALF})
@@ -271,6 +300,25 @@ def test_missing_runs_are_listed_and_refused(statistic: Any) -> None:
     for run in ("A 1 s1 (low)", "B 3 s0 (low)", "B 3 s1 (low)"):
         assert run in message
     assert "allow_missing=True" in message
+
+
+@pytest.mark.parametrize(("missing", "more"), [(20, ""), (21, " and 1 more"), (25, " and 5 more")])
+def test_twenty_missing_runs_are_listed(missing: int, more: str) -> None:
+    whole: Results = {"s": {f"t{i:02}": {"r": [0.5]} for i in range(30)}}
+    partial: Results = {"s": {f"t{i:02}": {"r": [0.5]} for i in range(missing, 30)}}
+    with pytest.raises(DataError) as caught:
+        align({"whole": whole, "partial": partial})
+    message = str(caught.value)
+    assert message.startswith(
+        f"{missing} of 30 runs are missing or shorter than 1 entries: s t00 r (partial); "
+    )
+    assert message.count("(partial)") == 20
+    assert f"s t19 r (partial){more}; run them" in message
+
+
+def test_methods_without_any_run_share_none() -> None:
+    with pytest.raises(DataError, match="no run is shared by all of a, b"):
+        align({"a": {}, "b": {}})
 
 
 def test_missing_runs_are_left_out_for_all_methods_if_allowed() -> None:
