@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mutation tests: small faults are put into a module, one at a time, and its tests must fail.
 
-    python .ci/mutation.py [MODULE ...] [--limit N]
+    python .ci/mutation.py [MODULE ...] [--limit N | --again]
 
 Modules, their tests and the operators are in `mutation.toml`, the survivors that were reviewed and cannot be
 told from the original in `mutation_equivalent.toml`. The faults are those of Cosmic Ray's operators
@@ -19,6 +19,7 @@ import difflib
 import importlib
 import importlib.abc
 import importlib.util
+import json
 import os
 import random
 import re
@@ -141,7 +142,8 @@ class Replacing(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 def run_tests(tests: list[str]) -> int:
     import pytest
 
-    options = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=mutation"]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "_hypothesis_pytestplugin"]
+    options += ["--hypothesis-profile=mutation"]
     # Plugins are in memory before pytest asks for them.
     return int(pytest.main([*tests, *options, "-W", "ignore::pytest.PytestAssertRewriteWarning"]))
 
@@ -213,6 +215,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=", ".join(settings["modules"]))
     parser.add_argument("--limit", type=int, default=500, help="mutants of a module, a seeded sample (500)")
+    parser.add_argument("--again", action="store_true", help="only those that survived the last time")
     arguments = parser.parse_args()
     unknown = set(arguments.modules) - set(settings["modules"])
     if unknown:
@@ -221,6 +224,7 @@ def main() -> int:
     os.chdir(ROOT)
     sys.path.insert(0, str(PYTHON))
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PYTHON), os.environ.get("PYTHONPATH")]))
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # a tenth of a second a mutant
     import hypothesis
 
     phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
@@ -233,20 +237,27 @@ def main() -> int:
         chosen = settings["modules"][module]
         files = sorted(path for pattern in chosen["files"] for path in ROOT.glob(pattern))
         everything = [mutant for path in files for mutant in mutants_of(path, used)]
-        sample = everything
-        if len(everything) > arguments.limit:
+        sample, record = everything, ROOT / "build" / "mutation" / f"{module}.json"
+        if arguments.again:
+            last = {tuple(key) for key in json.loads(record.read_text(encoding="utf-8"))}
+            sample = [mutant for mutant in everything if mutant.key in last]
+        elif len(everything) > arguments.limit:
             places = random.Random(0).sample(range(len(everything)), arguments.limit)
             sample = [everything[place] for place in sorted(places)]
         warm(chosen["tests"])
         counts: Counter[str] = Counter()
+        alive = []
         start = time.monotonic()
         for mutant in sample:
             outcome = in_fork(chosen["tests"], mutant)
-            if outcome == "survived" and mutant.key in listed:
-                outcome = "equivalent"
+            if outcome == "survived":
+                alive.append(mutant.key)
+                outcome = "equivalent" if mutant.key in listed else outcome
             counts[outcome] += 1
             if outcome == "survived":
                 print(f"survived: {mutant}", flush=True)
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps(alive, indent=1), encoding="utf-8")
         unreviewed += counts["survived"]
         seconds = time.monotonic() - start
         print(f"{module}: {dict(counts)} of {len(everything)} in {seconds:.0f} s", flush=True)

@@ -187,9 +187,10 @@ def test_a_damaged_grid_is_named(filled: Path, content: str) -> None:
         read_runs(filled)
 
 
-def test_a_grid_of_another_version_is_named(filled: Path) -> None:
-    (filled / "run.json").write_text('{"schema": 99, "grid": {}}')
-    with pytest.raises(DataError, match="schema 99; this version reads 1"):
+@pytest.mark.parametrize("schema", [0, 99])
+def test_a_grid_of_another_version_is_named(filled: Path, schema: int) -> None:
+    (filled / "run.json").write_text(f'{{"schema": {schema}, "grid": {{}}}}')
+    with pytest.raises(DataError, match=f"schema {schema}; this version reads 1"):
         read_runs(filled)
 
 
@@ -261,6 +262,14 @@ def test_a_lock_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest
     with monkeypatch.context() as patch:
         patch.setattr(fcntl, "flock", unsupported)
         with pytest.raises(RunError, match=r"cannot lock .*lock: No locks available; choose a local --out"):
+            DirectoryLock(tmp_path)
+
+    def full(_descriptor: int, _data: bytes, _offset: int) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(RunError, match=r"cannot write .*lock: No space left on device"):
             DirectoryLock(tmp_path)
     (tmp_path / "lock").unlink()
     (tmp_path / "lock").mkdir()
