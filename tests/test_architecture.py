@@ -14,6 +14,7 @@ LEVELS = [
         *(
             "errors",
             "atomic_write",
+            "file_schema",
             "regular_file",
             "json_text",
             "npz_archive",

@@ -21,6 +21,8 @@ from bench.tasks.evaluate import FOLDS, MAX_ROWS, RESPONSES, SEED
 from bench.tasks.spaces import GUIDE, SPACES
 from numpy.typing import NDArray
 
+from diffhpo import __version__
+from diffhpo.file_schema import WRITER
 from diffhpo.hpob.suite.column import Column
 from diffhpo.pretraining.own_runs import SCHEMA
 from diffhpo.prior.task_batch import CATEGORICAL, CONTINUOUS, STEPPED
@@ -67,7 +69,8 @@ def pack(journal: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         for learner, columns in SPACES.items()
     }
     recipe = {"folds": FOLDS, "max_rows": MAX_ROWS, "seed": SEED, "guide": GUIDE}
-    return arrays, {"schema": SCHEMA, "recipe": recipe, "learners": learners, "runs": listed}
+    made_by = {"schema": SCHEMA, WRITER: __version__}
+    return arrays, {**made_by, "recipe": recipe, "learners": learners, "runs": listed}
 
 
 def write(path: Path, arrays: dict[str, NDArray[Any]], index: dict[str, Any]) -> None:

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from diffhpo.errors import CheckpointError, SpaceError
 from diffhpo.history import Array
 from diffhpo.json_text import parse_json
-from diffhpo.model.tensor_file import read_tensors, write_tensors
+from diffhpo.model.tensor_file import read_tensors, refuse_unknown, write_tensors
 from diffhpo.space import Space
 
 #: Version of the file's layout; a reader refuses files of a later one.
 SCHEMA = 1
 _FORMAT = "diffhpo-optimizer"
+_TENSORS = ("units", "queue", "values", "told", "failed")
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ def read_state(
     tensors, metadata = read_tensors(
         path, kind=_FORMAT, schema=SCHEMA, described="a diffhpo optimizer; Optimizer.save writes one"
     )
+    refuse_unknown(path, tensors, _TENSORS)
     try:
         described, columns = metadata["space"], parse_json(metadata["columns"])
         seed, direction, initial, own_policy = parse_json(metadata["run"])
@@ -119,6 +121,9 @@ def read_state(
             f"{path} is of an optimizer with a policy of its own; give it again: "
             "Optimizer.load(path, policy=...)"
         )
+    sound = direction in ("maximize", "minimize") and type(own_policy) is bool
+    if not sound or type(initial) is not int or min(initial, state.seed) < 0:
+        raise CheckpointError(f"{path} is damaged: its settings are {metadata['run']!r:.200}")
     n = len(state.told)
     shapes = {
         "units": (state.units, (n, space.dim)),

@@ -19,6 +19,36 @@ TESTS = Path(__file__).resolve().parents[1]
 PAGE = TESTS.parent / "docs" / "reliability.md"
 
 
+OTHER_VERSIONS = """\
+## Files of other versions
+
+A small file of every schema of every format is kept in `tests/upgrades/files`, with what it gave when it was
+written; `tests/upgrades/test_upgrades.py` reads them all.
+
+| format | where the schema is | written by |
+|---|---|---|
+| checkpoints, training checkpoints | metadata of the safetensors file | `save_checkpoint`, `Trainer.save` |
+| universal models, pretraining runs | metadata of the safetensors file | `save_universal`, `diffhpo train` |
+| optimizers | metadata of the safetensors file | `Optimizer.save`, `run(path=)` |
+| run directories: grid and journal | `run.json` | `diffhpo bench run` |
+| `report.json`, `timing.json` | `schema`; written, and not read | `diffhpo bench report` |
+| task banks, rollouts, tuning runs | an entry of the `.npz` file | `diffhpo train`, `bench/tasks` |
+| manifests of fetched data | `schema` | `diffhpo data fetch` |
+| checkpoints of Ray Tune | `version` | `DiffusionSearch.save` |
+| spaces (JSON), trials (CSV) | none: people write them too | `Space.to_json`, `diffhpo suggest` |
+| suggestions in Optuna's storage | none: Optuna's format | `DiffusionSampler` |
+
+- An older schema is read, for ever. Weights give the same numbers, to rounding; a saved optimizer has the
+  same trials, and suggests what one that was told the same suggests.
+- A later schema is an error with the file's schema, the version of diffhpo that wrote it, the schema that
+  this version reads up to, and the command that installs what can read it. Nothing is loaded.
+- Every writer leaves its version under the key `diffhpo`. Files of before it did are read, too.
+- Within a schema, facts that a reader does not know (metadata, fields of a record) are left out: nothing is
+  computed from them. What is computed from has to be known: tensors, sizes of a model, fields of a grid or
+  of a parameter that are not known are errors, and a writer that adds one raises the schema.
+"""
+
+
 def marked_tests() -> dict[int, list[str]]:
     """Row -> "path::test" of every test with `@pytest.mark.fault(row, ...)`."""
     found = defaultdict(list)
@@ -56,7 +86,7 @@ def page() -> str:
     for row, (fault, outcome) in ROWS.items():
         shown = "<br>".join(f"`{name}`" for name in tests.get(row, []))
         lines.append(f"| {row} | {fault} | {outcome} | {shown} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n\n" + OTHER_VERSIONS
 
 
 if __name__ == "__main__":

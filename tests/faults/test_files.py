@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.torch import save
 
 from diffhpo import Categorical, Float, Int, Optimizer, Space
@@ -117,12 +118,34 @@ def test_25_other_schemas_and_shapes(name, whole, tmp_path):
     metadata = json.loads(data[8 : 8 + size])["__metadata__"]
     path = tmp_path / "file"
     path.write_bytes(save({"a": torch.zeros(3)}, {**metadata, "schema": "99"}))
-    with pytest.raises(CheckpointError, match=r"schema 99.*install a newer diffhpo"):
+    with pytest.raises(CheckpointError, match=r"schema 99.*up to schema 1.*pip install --upgrade"):
         READERS[name][1](path)
     for broken in ({"a": torch.zeros(3)}, {}):
         path.write_bytes(save(broken, metadata))
         with pytest.raises(CheckpointError):
             READERS[name][1](path)
+
+
+@pytest.mark.fault(25)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["0", "mazimize", 5, False],
+        ["-1", "maximize", 5, False],
+        ["0", "maximize", -5, False],
+        ["0", "maximize", "5", False],
+        ["0", "maximize", 5, 0],
+        ["0", ["maximize"], 5, False],
+    ],
+)
+def test_25_settings_of_an_optimizer_that_none_has(settings, whole, tmp_path):
+    data, path = whole["optimizer"], tmp_path / "file"
+    path.write_bytes(data)
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        path.write_bytes(save(tensors, {**file.metadata(), "run": json.dumps(settings)}))
+    with pytest.raises(CheckpointError, match="file is damaged: its settings are"):
+        Optimizer.load(path)
 
 
 class Bomb:

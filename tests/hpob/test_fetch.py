@@ -209,6 +209,16 @@ def test_a_wrong_checksum_names_both_hashes_and_leaves_nothing(
 
 
 @pytest.mark.fault(27)
+def test_nothing_is_unpacked_before_its_checksum_is_right(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(monkeypatch, server, "wrong")
+    monkeypatch.setattr(fetch, "unpack", lambda *_: pytest.fail("it was unpacked"))
+    with pytest.raises(DataError, match="SHA256"):
+        fetch.fetch("hpob-data", tmp_path, progress=False)
+
+
+@pytest.mark.fault(27)
 @pytest.mark.parametrize(
     ("way", "ranges"),
     [
@@ -297,7 +307,19 @@ def test_offline_says_where_to_bring_the_file_and_takes_it_there(
     assert server.requests == []
 
 
-@pytest.mark.parametrize("url", ["http://mirror.example/x", "file:///etc/passwd", "ftp://mirror.example/x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://mirror.example/x",
+        "file:///etc/passwd",
+        "ftp://mirror.example/x",
+        "http://127.0.0.1@mirror.example/x",
+        "http://localhost.mirror.example/x",
+        "http://127.0.0.1.mirror.example/x",
+        "data:text/plain,abc",
+        "//mirror.example/x",
+    ],
+)
 def test_only_secure_addresses_are_opened(tmp_path: Path, url: str) -> None:
     file = download.RemoteFile("x", 3, "0" * 64, (url,))
     with pytest.raises(DataError, match="is not an https address"):

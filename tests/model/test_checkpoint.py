@@ -93,7 +93,7 @@ def test_one_message_per_cause(saved):
         load_checkpoint(path)
     path.write_bytes(good)
     rewrite(path, schema="99")
-    with pytest.raises(CheckpointError, match=r"schema 99.*newer diffhpo"):
+    with pytest.raises(CheckpointError, match=r"schema 99.*up to schema 1.*pip install --upgrade"):
         load_checkpoint(path)
     path.write_bytes(good)
     rewrite(path, network="{")

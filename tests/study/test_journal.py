@@ -187,10 +187,9 @@ def test_a_damaged_grid_is_named(filled: Path, content: str) -> None:
         read_runs(filled)
 
 
-@pytest.mark.parametrize("schema", [0, 99])
-def test_a_grid_of_another_version_is_named(filled: Path, schema: int) -> None:
-    (filled / "run.json").write_text(f'{{"schema": {schema}, "grid": {{}}}}')
-    with pytest.raises(DataError, match=f"schema {schema}; this version reads 1"):
+def test_a_grid_of_another_version_is_named(filled: Path) -> None:
+    (filled / "run.json").write_text('{"schema": 99, "grid": {}}')
+    with pytest.raises(DataError, match=r"schema 99.*up to schema 1.*pip install --upgrade"):
         read_runs(filled)
 
 

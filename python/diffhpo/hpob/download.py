@@ -168,6 +168,8 @@ class _ResumingDownloader:
 
 class _SecureRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        if req.type == "https" and urllib.parse.urlsplit(newurl).scheme != "https":
+            raise _MirrorError(f"{req.full_url} leads away from TLS, to {newurl}")
         return super().redirect_request(req, fp, code, msg, headers, _secure(newurl))
 
 

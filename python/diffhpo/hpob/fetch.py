@@ -13,17 +13,21 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from diffhpo import __version__
 from diffhpo.errors import DataError, DependencyError, InputError
+from diffhpo.file_schema import WRITER, check_schema
 from diffhpo.hpob.archive import unpack
 from diffhpo.hpob.download import RemoteFile, download
 from diffhpo.hpob.json_file import read_json, write_json
 from diffhpo.regular_file import open_regular
 
+#: Version of the layout of a manifest; a reader refuses a later one.
+SCHEMA = 1
 CACHE_VARIABLE = "DIFFHPO_CACHE"
 
 _GITHUB = "https://github.com/sebastianpinedaar/hpo-data/raw/refs/heads/main/"
@@ -194,12 +198,20 @@ def _manifest(root: Path, part: str) -> dict[str, tuple[int, str]]:
     if not file.is_file():
         return {}
     value = read_json(file)
+    # Manifests of before the field are of schema 1.
+    check_schema(value.get("schema", 1), SCHEMA, file, writer=value.get(WRITER), error=DataError)
     if value.get("sha256") != ARCHIVES[part].file.sha256:
         return {}
     try:
         return {name: (int(size), str(sha256)) for name, (size, sha256) in value["files"].items()}
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
         raise DataError(f"{file} is damaged; delete it and run `diffhpo data fetch`") from None
+
+
+def write_manifest(root: Path, part: str, sha256: str, files: Mapping[str, tuple[int, str]]) -> None:
+    """Note what was unpacked: file -> (bytes, sha256), of the archive with this checksum."""
+    content = {"schema": SCHEMA, WRITER: __version__, "sha256": sha256, "files": files}
+    write_json(_manifest_file(root, part), content)
 
 
 def _is_complete(root: Path, part: str) -> bool:
@@ -231,7 +243,7 @@ def _install(root: Path, part: str, progress: bool) -> None:
         if (root / part).exists():
             shutil.rmtree(root / part)
         os.replace(staging / top, root / part)
-        write_json(_manifest_file(root, part), {"sha256": archive.file.sha256, "files": kept})
+        write_manifest(root, part, archive.file.sha256, kept)
         file.unlink()
     finally:
         shutil.rmtree(staging, ignore_errors=True)

@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from diffhpo import __version__
 from diffhpo.atomic_write import write_atomically
 from diffhpo.errors import CheckpointError, DependencyError, ExhaustedWarning, InputError, InputWarning
+from diffhpo.file_schema import WRITER, check_schema
 from diffhpo.json_text import parse_json
 from diffhpo.optimizer import Optimizer
 from diffhpo.policy import check_seed
@@ -172,7 +174,7 @@ class DiffusionSearch(Searcher):  # type: ignore[misc, unused-ignore]  # where R
         Raises:
             CheckpointError: if the file cannot be written.
         """
-        state: dict[str, Any] = {"version": _VERSION, "metric": self._metric}
+        state: dict[str, Any] = {"version": _VERSION, WRITER: __version__, "metric": self._metric}
         if self._optimizer is not None:
             with tempfile.TemporaryDirectory() as folder:
                 self._optimizer.save(Path(folder, "optimizer"))
@@ -198,8 +200,7 @@ class DiffusionSearch(Searcher):  # type: ignore[misc, unused-ignore]  # where R
             raise CheckpointError(
                 f"{checkpoint_path} is not a checkpoint of DiffusionSearch: {error}"
             ) from error
-        if version != _VERSION:
-            raise CheckpointError(f"{checkpoint_path} has version {version}; {_VERSION} is known")
+        check_schema(version, _VERSION, checkpoint_path, writer=state.get(WRITER), error=CheckpointError)
         self._restored = state
         if self._optimizer is not None:
             self._take_up()

@@ -15,7 +15,7 @@ from diffhpo.json_text import parse_json
 from diffhpo.model.network import Network
 from diffhpo.model.predictor import Predictor
 from diffhpo.model.schedule import NoiseSchedule
-from diffhpo.model.tensor_file import build, named, read_tensors, write_tensors
+from diffhpo.model.tensor_file import build, named, read_tensors, refuse_unknown, write_tensors
 from diffhpo.model.transformer import Transformer
 
 #: Version of the file's layout; a reader refuses files of a later one.
@@ -86,4 +86,5 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             raise ValueError(f"step is {step}, extra a {type(extra).__name__}")
     except (LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} has damaged metadata: {error!r}") from error
+    refuse_unknown(path, tensors, ("schedule.betas", "network.", "transformer.", "predictor.", "optimizer."))
     return Checkpoint(network, transformer, schedule, step, named("optimizer.", tensors), extra, predictor)

@@ -15,8 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from diffhpo import __version__
 from diffhpo.atomic_write import write_atomically
 from diffhpo.errors import CheckpointError
+from diffhpo.file_schema import WRITER, check_schema
 from diffhpo.json_text import parse_json
 from diffhpo.regular_file import read_regular_file
 
@@ -47,6 +49,7 @@ def write_tensors(
         CheckpointError: if the file cannot be written, or could not be read again; the message names it.
     """
     kept = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    metadata = {**metadata, WRITER: __version__}
     data = save(kept, {**metadata, CHECKSUM: checksum(kept, metadata)})
     if len(kept) > MOST_TENSORS or int.from_bytes(data[:8], "little") > MOST_HEADER_BYTES:
         raise CheckpointError(
@@ -78,21 +81,13 @@ def read_tensors(
         metadata = _header(data).get("__metadata__", {})
         if not isinstance(metadata, dict):
             raise ValueError("its metadata is no object")
+        # Before any tensor is read: a later schema may have types that are not known here.
+        _check_kind(path, metadata, kind, schema, described)
         tensors = load(data)
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist") from None
     except (SafetensorError, OSError, ValueError, LookupError, RuntimeError, AssertionError) as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
-    if metadata.get("format") != kind:
-        raise CheckpointError(f"{path} is a safetensors file, but not {described}")
-    try:
-        found = int(metadata["schema"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} has damaged metadata: {error!r}") from error
-    if found > schema:
-        raise CheckpointError(
-            f"{path} has schema {found}; this version reads up to {schema}: install a newer diffhpo"
-        )
     for name, value in tensors.items():
         if value.dtype not in _DTYPES:
             raise CheckpointError(f"{path}: tensor {name} is of {value.dtype}, which is not read")
@@ -137,6 +132,26 @@ def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
         if tensors[name].numel():
             digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _check_kind(path: object, metadata: Mapping[str, str], kind: str, schema: int, described: str) -> None:
+    if metadata.get("format") != kind:
+        raise CheckpointError(f"{path} is a safetensors file, but not {described}")
+    check_schema(metadata.get("schema"), schema, path, writer=metadata.get(WRITER), error=CheckpointError)
+
+
+def refuse_unknown(path: object, tensors: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> None:
+    """Refuse tensors that no part of the file's schema is made of: to leave them out could change results.
+
+    Raises:
+        CheckpointError: naming the file and the first of them.
+    """
+    unknown = sorted(name for name in tensors if not name.startswith(prefixes))
+    if unknown:
+        raise CheckpointError(
+            f"{path} is damaged: it has {len(unknown)} tensors that its schema does not know, "
+            f"first {unknown[0]!r:.80}"
+        )
 
 
 def named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from diffhpo.errors import DataError
+from diffhpo.file_schema import WRITER, check_schema
 from diffhpo.npz_archive import npz_archive
 from diffhpo.parameter_roles import roles_of
 from diffhpo.pretraining.real_task import RealTask
@@ -38,8 +39,7 @@ def load_own_runs(path: str | Path) -> list[RealTask]:
     tasks = []
     with npz_archive(file, "an archive of tuning runs") as archive:
         index = json.loads(str(archive["index"]))
-        if index["schema"] != SCHEMA:
-            raise ValueError(f"schema {index['schema']}; {SCHEMA} is read")
+        check_schema(index["schema"], SCHEMA, file, writer=index.get(WRITER), error=DataError)
         for i, run in enumerate(index["runs"]):
             table = run["table"].split("~")[0]
             if not may_train(table):

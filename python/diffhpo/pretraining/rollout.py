@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffhpo.errors import InputError
+from diffhpo import __version__
+from diffhpo.errors import DataError, InputError
+from diffhpo.file_schema import WRITER, check_schema
 from diffhpo.model.universal.checkpoint import load_universal
 from diffhpo.model.universal.dimensions import Dimensions
 from diffhpo.model.universal.model import UniversalModel
@@ -23,6 +25,8 @@ from diffhpo.policy import derived_seed
 from diffhpo.pretraining.source import TaskSource
 from diffhpo.prior.task_batch import TaskBatch, points_at
 
+#: Version of the layout of a file of rollouts; a reader refuses a later one.
+SCHEMA = 1
 #: Initial trials of a rollout, all broad points.
 INITIAL = 5
 #: Trials at the end of a rollout.
@@ -137,6 +141,8 @@ def collect_rollouts(
             np.savez_compressed(
                 file,
                 allow_pickle=False,
+                schema=np.array(SCHEMA),
+                diffhpo=np.array(__version__),
                 order=order.numpy().astype(np.int16),
                 asked=asked.numpy().astype(np.int16),
             )
@@ -147,10 +153,13 @@ def load_rollouts(directory: str | os.PathLike[str], number: int) -> Rollouts:
     """Rollouts of one chunk; its functions are the source's chunk FIRST_CHUNK + number, sorted by dimension.
 
     Raises:
-        DataError: if the file is missing or damaged.
+        DataError: if the file is missing or damaged, or has a later schema.
     """
     path = Path(directory) / f"{number}.npz"
     with npz_archive(path, "a file of rollouts; collect them again") as archive:
+        # Files of before the field are of schema 1.
+        schema, writer = (str(archive[key]) if key in archive else None for key in ("schema", WRITER))
+        check_schema(schema or "1", SCHEMA, path, writer=writer, error=DataError)
         return Rollouts(
             torch.from_numpy(archive["order"].astype(np.int64)),
             torch.from_numpy(archive["asked"].astype(np.int64)),

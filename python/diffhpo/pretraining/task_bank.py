@@ -15,13 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from diffhpo.errors import InputError
+from diffhpo import __version__
+from diffhpo.errors import DataError, InputError
+from diffhpo.file_schema import WRITER, check_schema
 from diffhpo.npz_archive import npz_archive
 from diffhpo.pretraining.real_task import RealTask
 from diffhpo.pretraining.surrogate_pair import SurrogatePair, task_seed
 from diffhpo.pretraining.task_view import Points, TaskView, combined, compatible, narrowed, plain
 from diffhpo.prior.task_batch import CATEGORICAL
 
+#: Version of the layout of a bank's file; a reader refuses a later one.
+SCHEMA = 1
 #: Points of each function: this share spread over its space, the rest near the best found so far.
 UNIFORM_SHARE = 0.4
 N_ROUNDS = 6
@@ -201,6 +205,8 @@ class TaskBank:
     def save(self, path: str | Path) -> None:
         """Write the bank as one `.npz` (float32, not compressed)."""
         arrays: dict[str, NDArray[np.generic]] = {
+            "schema": np.array(SCHEMA),
+            WRITER: np.array(__version__),
             "origins": np.array([entry.origin for entry in self.entries]),
             "families": np.array([entry.family for entry in self.entries]),
             "shapes": np.array([entry.x.shape for entry in self.entries]),
@@ -218,9 +224,12 @@ class TaskBank:
         """Read what `save` wrote.
 
         Raises:
-            DataError: the file is missing or damaged.
+            DataError: the file is missing or damaged, or has a later schema.
         """
         with npz_archive(path, "a bank of real tasks; build it again") as archive:
+            # Files of before the field are of schema 1.
+            schema, writer = (str(archive[key]) if key in archive else None for key in ("schema", WRITER))
+            check_schema(schema or "1", SCHEMA, path, writer=writer, error=DataError)
             shapes = archive["shapes"]
             cells, rows, columns = shapes.prod(1), shapes[:, 0], shapes[:, 1]
             xs = np.split(archive["x"], np.cumsum(cells)[:-1])

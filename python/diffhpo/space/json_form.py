@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from diffhpo import __version__
 from diffhpo.errors import SpaceError
 from diffhpo.space.categorical import Categorical
 from diffhpo.space.choices import same
@@ -89,8 +90,14 @@ def from_json(content: Any) -> Space:
     for name, entry in content.items():
         try:
             if not isinstance(entry, Mapping) or entry.get("type") not in _TYPES:
-                raise SpaceError(f"{entry!r} has no type of {sorted(_TYPES)}")
+                raise SpaceError(f"{entry!r:.200} has no type of {sorted(_TYPES)}")
             rest = {key: value for key, value in entry.items() if key not in ("type", "when")}
+            known = [field.name for field in fields(_TYPES[entry["type"]])]  # type: ignore[arg-type] # as above
+            if unknown := sorted(set(map(str, rest)) - set(known)):
+                raise SpaceError(
+                    f"{unknown[0]!r:.80} is no field of a {entry['type']}; accepted: {', '.join(known)}, "
+                    f"when. If a newer diffhpo than {__version__} knows it: pip install --upgrade diffhpo"
+                )
             parameters[name] = _TYPES[entry["type"]](**rest)
             when = entry.get("when", {})
             if not isinstance(when, Mapping):

@@ -11,8 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from diffhpo import __version__
 from diffhpo.atomic_write import write_atomically
 from diffhpo.errors import DataError, InputError, RunError
+from diffhpo.file_schema import WRITER, check_schema
 from diffhpo.json_text import parse_json
 from diffhpo.regular_file import read_regular_file, refuse_special
 from diffhpo.study.grid import Cell, Grid
@@ -97,15 +99,14 @@ def read_grid(directory: Path) -> Grid:
 
     Raises:
         RunError: if the directory is not one.
-        DataError: if its `run.json` is damaged or was written by another version of the format.
+        DataError: if its `run.json` is damaged or has a later schema.
     """
     path = Path(directory) / GRID
     if not path.is_file():
         raise RunError(f"{directory} is not a run directory: it has no {GRID}; `diffhpo bench run` makes one")
     try:
         stored = parse_json(read_regular_file(path, MOST_GRID_BYTES))
-        if stored["schema"] != SCHEMA:
-            raise DataError(f"{path} has schema {stored['schema']!r}; this version reads {SCHEMA}")
+        check_schema(stored["schema"], SCHEMA, path, writer=stored.get(WRITER), error=DataError)
         return Grid.from_json(stored["grid"])
     except (OSError, ValueError, KeyError, TypeError, InputError) as error:
         raise DataError(f"{path} is damaged: {str(error)[:1000]}") from error
@@ -165,7 +166,8 @@ class Journal:
             raise DataError(f"{self.directory} has a {JOURNAL} but no {GRID}; use another --out")
         else:
             self.grid = wanted
-        write_text(path, json.dumps({"schema": SCHEMA, "grid": self.grid.to_json()}, indent=1) + "\n")
+        content = {"schema": SCHEMA, WRITER: __version__, "grid": self.grid.to_json()}
+        write_text(path, json.dumps(content, indent=1) + "\n")
 
     def _open_journal(self) -> None:
         path = self.directory / JOURNAL

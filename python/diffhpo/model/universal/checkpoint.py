@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffhpo.errors import CheckpointError
 from diffhpo.json_text import parse_json
-from diffhpo.model.tensor_file import build, named, read_tensors, write_tensors
+from diffhpo.model.tensor_file import build, named, read_tensors, refuse_unknown, write_tensors
 from diffhpo.model.universal.model import UniversalModel
 
 #: Version of the file's layout; a reader refuses files of a later one.
@@ -69,6 +69,7 @@ def load_universal(path: str | os.PathLike[str]) -> UniversalCheckpoint:
     tensors, metadata = read_tensors(
         path, kind=_FORMAT, schema=SCHEMA, described="one of diffhpo's universal model"
     )
+    refuse_unknown(path, tensors, ("model.", "training."))
     state = {name: value.float() for name, value in named("model.", tensors).items()}
     try:
         model = build(UniversalModel, parse_json(metadata["model"]), state, path)
