@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,13 @@ def test_interval_over_runs_is_the_usual_t_interval_of_task_means() -> None:
     low, high = stats.t.interval(0.95, 8, np.mean(tasks, axis=0), stats.sem(tasks, axis=0))
     np.testing.assert_allclose(curves.low[0], np.clip(low, 0, 1))
     np.testing.assert_allclose(curves.high[0], np.clip(high, 0, 1))
+
+
+def test_what_was_computed_cannot_be_changed() -> None:
+    results = {"half": HALF, "low": LOW}
+    for found in (align(results), average_rank(results), compare(results)):
+        with pytest.raises(FrozenInstanceError):
+            found.methods = []  # type: ignore[misc]
 
 
 def test_two_tasks_are_enough_for_an_interval_over_runs() -> None:
