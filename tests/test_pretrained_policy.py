@@ -5,6 +5,7 @@ import torch
 
 from diffhpo.errors import InputError
 from diffhpo.history import History
+from diffhpo.history_policy import HistoryPolicy
 from diffhpo.model.universal import UniversalModel
 from diffhpo.policy import Policy
 from diffhpo.pretrained_policy import PretrainedPolicy, PretrainedRecipe
@@ -115,6 +116,72 @@ def test_many_dimensions_and_bad_arguments_are_named(model):
         PretrainedPolicy(model, recipe={"rank_with": "nothing"})
     with pytest.raises(InputError, match="names has 2 entries"):
         PretrainedPolicy(model, names=["a", "b"]).suggest(history(5))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"sprea": 3}, r"recipe has unknown \['sprea'\]; accepted: generated, spread, "),
+        ({"generated": -1}, "generated is -1; a whole number of at least 0"),
+        ({"spread": "a"}, "spread is 'a'; a whole number"),
+        ({"elites": 1.5}, r"elites is 1\.5; a whole number"),
+        ({"refinements": True}, "refinements is True; a whole number"),
+        ({"context_size": 2}, "context_size is 2; a whole number of at least 3"),
+        ({"reverse_steps": 0}, "reverse_steps is 0; a whole number of at least 1"),
+        ({"refined": 0}, "refined is 0"),
+        ({"pool_chunk": 0}, "pool_chunk is 0"),
+        ({"batch_shortlist": 0}, "batch_shortlist is 0"),
+        ({"pending_size": -1}, "pending_size is -1"),
+        ({"joint": 0}, "joint is 0"),
+        ({"generated": 0, "spread": 0, "elites": 0}, "are all 0; nothing would be ranked"),
+    ],
+)
+def test_settings_that_make_no_sense_are_named(model, recipe, message):
+    with pytest.raises(InputError, match=message):
+        PretrainedPolicy(model, recipe=recipe)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"kinds": [0, 3]}, r"kinds\[1\] is 3; accepted: 0, 1 or 2"),
+        ({"kinds": [0.0, 1]}, r"kinds\[0\] is 0\.0"),
+        ({"kinds": "01"}, r"kinds is '01'; a list of 0, 1 or 2"),
+        ({"kinds": 1}, r"kinds is 1; a list"),
+        ({"names": ["a", 2]}, r"names\[1\] is 2; accepted: strings"),
+        ({"names": "ab"}, r"names is 'ab'; a list of strings"),
+        ({"steps": [0.1, -0.1]}, r"steps\[1\] is -0\.1; accepted: finite numbers of at least 0"),
+        ({"steps": [float("nan"), 0.1]}, r"steps\[0\] is nan"),
+        ({"steps": [0.1, float("inf")]}, r"steps\[1\] is inf"),
+        ({"steps": ["a", 0.1]}, r"steps\[0\] is 'a'"),
+        ({"steps": [0.1]}, "steps has 1 entries for 2 dimensions"),
+        ({"kinds": [0, 1, 2]}, "kinds has 3 entries for 2 dimensions"),
+    ],
+)
+def test_columns_that_make_no_sense_are_named(model, columns, message):
+    with pytest.raises(InputError, match=message):
+        PretrainedPolicy(model, **columns).suggest(history(5, dim=2))
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, True, "2", None])
+def test_a_count_that_is_none_is_named(model, count):
+    for policy in (PretrainedPolicy(model, recipe=SMALL), HistoryPolicy()):
+        with pytest.raises(InputError, match="count is"):
+            policy.suggest(history(5), count)
+
+
+def test_a_large_batch_is_topped_up_by_samples(model):
+    """Beyond `joint` a batch is drawn by the diffusion model, and is as new and distinct as the rest."""
+    policy = PretrainedPolicy(model, recipe={**vars(SMALL), "joint": 3})
+    seen = history(6, dim=2)
+    x = policy.suggest(seen, 10)
+    assert x.shape == (10, 2)
+    assert len(np.unique(np.concatenate([x, seen.x]), axis=0)) == 16
+    np.testing.assert_array_equal(x[:3], policy.suggest(seen, 3))
+    space = Space({"a": Int(1, 3), "b": Int(1, 3)})
+    known = History(space.snap(np.array([[0.1, 0.1], [0.5, 0.5]])), [0.0, 1.0])
+    few = policy.suggest(known, 20, snap=space.snap)
+    assert len(few) == len(np.unique(few, axis=0)) <= 7
 
 
 def test_names_reach_the_model(model):

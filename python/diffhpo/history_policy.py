@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from diffhpo.errors import InputError
 from diffhpo.history import Array, History, check_pool
 from diffhpo.model.denoiser import Denoiser
 from diffhpo.model.network import Network
@@ -19,7 +18,7 @@ from diffhpo.model.sampler import Sampler
 from diffhpo.model.train import Trainer
 from diffhpo.model.transformer import Transformer
 from diffhpo.one_thread import one_thread
-from diffhpo.policy import Snap, check_seed, derived_seed, initial_design, new_rows
+from diffhpo.policy import Snap, check_count, check_seed, derived_seed, initial_design, new_rows
 from diffhpo.ranker import Ranker
 from diffhpo.recipe import Recipe, recipe_named
 
@@ -101,10 +100,9 @@ class HistoryPolicy:
         few new points; the caller decides what then.
 
         Raises:
-            InputError: if `count` is below 1.
+            InputError: if `count` is no whole number or below 1.
         """
-        if count < 1:
-            raise InputError(f"count is {count}; at least 1 is needed")
+        check_count(count)
         if len(history) < FIRST_LEARNABLE:
             design = initial_design(history.dim, count, start=len(history.seen), seed=self.seed)
             return design if snap is None else snap(design)

@@ -51,6 +51,17 @@ def check_seed(seed: int) -> int:
     return int(seed)
 
 
+def check_count(count: int) -> int:
+    """How many configurations are asked for, as an int.
+
+    Raises:
+        InputError: unless it is a whole number of at least 1.
+    """
+    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
+        raise InputError(f"count is {count!r}; a whole number of at least 1 is needed")
+    return int(count)
+
+
 def derived_seed(seed: int, *position: int) -> int:
     """A 64-bit seed that is a function of the run's seed and a position in the run.
 

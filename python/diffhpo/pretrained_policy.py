@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,26 @@ from scipy.stats import rankdata
 from diffhpo.errors import InputError
 from diffhpo.history import Array, History, check_pool
 from diffhpo.local_moves import LocalMoves
-from diffhpo.model.universal.dimensions import CATEGORICAL, MAX_DIM
+from diffhpo.model.universal.dimensions import CATEGORICAL, CONTINUOUS, MAX_DIM, STEPPED
 from diffhpo.model.universal.in_context import Generators, InContextModel
 from diffhpo.model.universal.model import UniversalModel
 from diffhpo.one_thread import one_thread
 from diffhpo.parameter_roles import roles_of
-from diffhpo.policy import Snap, check_seed, derived_seed, initial_design, new_rows
+from diffhpo.policy import Snap, check_count, check_seed, derived_seed, initial_design, new_rows
 from diffhpo.pretrained import pretrained_model
 from diffhpo.ranker import Ranker
+
+_KINDS = (CONTINUOUS, STEPPED, CATEGORICAL)
+
+#: What a setting is at least, where that is not 0.
+_LEAST = {
+    "context_size": 3,  # of `History.bounded`
+    "reverse_steps": 1,
+    "refined": 1,
+    "pool_chunk": 1,
+    "batch_shortlist": 1,
+    "joint": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -61,6 +74,11 @@ class PretrainedRecipe:
     model alone."""
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value, least = getattr(self, field.name), _LEAST.get(field.name, 0)
+            whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+            if field.type == "int" and not (whole and value >= least):
+                raise InputError(f"{field.name} is {value!r}; a whole number of at least {least} is needed")
         if self.rank_with not in ("auto", "predictor", "gp", "both"):
             raise InputError(f"rank_with is {self.rank_with!r}; accepted: auto, predictor, gp, both")
         if self.generated + self.spread + self.elites < 1:
@@ -87,7 +105,8 @@ class PretrainedPolicy:
         executor: of the reverse loop.
 
     Raises:
-        InputError: on a negative seed.
+        InputError: on a negative seed, a setting that there is not or that is out of range, a kind other than
+            0, 1 and 2, a name that is no string, or a step that is negative or not finite.
         CheckpointError: if the package lacks its weights.
 
     Example:
@@ -109,11 +128,17 @@ class PretrainedPolicy:
     ) -> None:
         self.model = pretrained_model() if model is None else model
         self.seed = check_seed(seed)
+        for argument, given, accepted, is_one in (
+            ("kinds", kinds, "0, 1 or 2", lambda kind: operator.index(kind) in _KINDS),
+            ("names", names, "strings", lambda name: isinstance(name, str)),
+            ("steps", steps, "finite numbers of at least 0", lambda step: 0 <= step < np.inf),
+        ):
+            _check_columns(argument, given, accepted, is_one)
         self.kinds = None if kinds is None else torch.tensor(list(kinds))
         self.roles = None if names is None else torch.tensor(roles_of(list(names)))
         self.names = None if names is None else list(names)
         self.steps = None if steps is None else list(steps)
-        self.recipe = recipe if isinstance(recipe, PretrainedRecipe) else PretrainedRecipe(**(recipe or {}))
+        self.recipe = recipe if isinstance(recipe, PretrainedRecipe) else _recipe(recipe or {})
         self.executor = executor
         told = self.roles is not None and bool((self.roles > 0).any())
         mixed = self.kinds is not None and bool((self.kinds == CATEGORICAL).any())
@@ -126,10 +151,9 @@ class PretrainedPolicy:
         """The next configurations, as `Policy.suggest`.
 
         Raises:
-            InputError: if `count` is below 1 or the history has more than 32 dimensions.
+            InputError: if `count` is no whole number or below 1, or the history has more than 32 dimensions.
         """
-        if count < 1:
-            raise InputError(f"count is {count}; at least 1 is needed")
+        check_count(count)
         if len(history) == 0:
             design = initial_design(history.dim, count, start=len(history.seen), seed=self.seed)
             return design if snap is None else snap(design)
@@ -297,6 +321,31 @@ class PretrainedPolicy:
             scores[chosen] = -torch.inf
             chosen.append(int(scores.argmax()))
         return chosen
+
+
+def _recipe(settings: Mapping[str, Any]) -> PretrainedRecipe:
+    known = [field.name for field in fields(PretrainedRecipe)]
+    unknown = sorted(str(name) for name in settings if name not in known)
+    if unknown:
+        raise InputError(f"recipe has unknown {unknown}; accepted: {', '.join(known)}")
+    return PretrainedRecipe(**settings)
+
+
+def _check_columns(
+    argument: str, given: Sequence[Any] | None, accepted: str, is_one: Callable[[Any], bool]
+) -> None:
+    """Raise an InputError unless what is told of the dimensions is a sequence of what is accepted."""
+    if given is None:
+        return
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InputError(f"{argument} is {given!r}; a list of {accepted}, one a dimension, is needed")
+    for index, one in enumerate(given):
+        try:
+            good = bool(is_one(one))
+        except (TypeError, ValueError):
+            good = False
+        if not good:
+            raise InputError(f"{argument}[{index}] is {one!r}; accepted: {accepted}")
 
 
 def _scores(scorers: Sequence[Callable[[Array], Array]], points: Array) -> Array:

@@ -303,6 +303,10 @@ def test_an_empty_surrogate_range_is_no_division_by_zero() -> None:
     assert run.incumbents == [0.0, 1.0, 1.0]
 
 
+def test_normalisation_over_no_range_is_0_below_and_1_from_there() -> None:
+    assert normalise(np.array([0.1, 0.5, 0.7]), 0.5, 0.5).tolist() == [0.0, 1.0, 1.0]
+
+
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20))
 def test_normalisation_has_its_ends_at_0_and_1(values: list[float]) -> None:
     y = np.array(values)

@@ -8,7 +8,7 @@ import pytest
 
 from diffhpo.errors import SpaceError
 from diffhpo.space import Categorical, Condition, Constant, Float, Int, Ordinal, Space
-from diffhpo.space.choices import same
+from diffhpo.space.choices import MOST_CHOICES, same
 
 SPACE = Space(
     {
@@ -129,6 +129,12 @@ def test_the_largest_spaces():
         Float(0, 1, step=1e-16)
 
 
+def test_the_most_choices():
+    assert Ordinal(range(MOST_CHOICES)).size == MOST_CHOICES
+    with pytest.raises(SpaceError, match="choices"):
+        Ordinal(range(MOST_CHOICES + 1))
+
+
 def test_sizes_are_exact_up_to_100_000_combinations_of_parents_and_bounds_above():
     def size(count):
         space = Space({"a": Int(1, count), "b": Int(1, 3)}, {"b": Condition("a", [1])})
@@ -160,6 +166,7 @@ def test_real_parameters_have_no_list_of_values():
     ("a", "b", "equal"),
     [
         (1, True, False),
+        (True, 1, False),
         (np.True_, True, True),
         (1, np.True_, False),
         (math.nan, float("nan"), True),

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,9 @@ def test_regret_by_hand() -> None:
     np.testing.assert_allclose(by_space.per_space["A"][0], [0.5, 0.15], rtol=1e-14)
     by_run = mean_normalised_regret({"m": HALF}, weighting="run")
     np.testing.assert_allclose(by_run.of("m"), [0.5, 0.25], rtol=1e-14)
+    for curves in (by_space, by_run):
+        np.testing.assert_allclose(curves.per_space["A"][0], [0.5, 0.15], rtol=1e-14)
+        np.testing.assert_allclose(curves.per_space["B"][0], [0.5, 0.45], rtol=1e-14)
     assert by_space.tasks == [("A", "1"), ("A", "2"), ("B", "3")]
     assert by_space.n_runs == 6
 
@@ -110,6 +114,20 @@ def test_interval_over_runs_is_the_usual_t_interval_of_task_means() -> None:
     low, high = stats.t.interval(0.95, 8, np.mean(tasks, axis=0), stats.sem(tasks, axis=0))
     np.testing.assert_allclose(curves.low[0], np.clip(low, 0, 1))
     np.testing.assert_allclose(curves.high[0], np.clip(high, 0, 1))
+
+
+def test_what_was_computed_cannot_be_changed() -> None:
+    results = {"half": HALF, "low": LOW}
+    for found in (align(results), average_rank(results), compare(results)):
+        with pytest.raises(FrozenInstanceError):
+            found.methods = []  # type: ignore[misc]
+
+
+def test_two_tasks_are_enough_for_an_interval_over_runs() -> None:
+    results = {"A": {"1": {"r": [0.5]}}, "B": {"2": {"r": [0.52]}}}
+    curves = mean_normalised_regret({"m": results}, weighting="run")
+    half = stats.t.ppf(0.975, 1) * 0.02 / np.sqrt(2) / np.sqrt(2)
+    np.testing.assert_allclose([curves.low[0, 0], curves.high[0, 0]], [0.49 - half, 0.49 + half])
 
 
 def test_one_space_agrees_with_the_usual_t_interval_and_both_weightings() -> None:
@@ -261,8 +279,9 @@ def test_entries_of_curves_are_counted_from_either_end() -> None:
         found = compare(results, index)
         assert found.index == entry
         np.testing.assert_allclose(found.regret[1], [[0.5, 0.5, 0.5], [0.125, 0.225, 0.325]][entry])
-    with pytest.raises(InputError, match="index is -3; the curves have 2 entries"):
-        compare(results, -3)
+    for beyond in (-3, 2, 3):
+        with pytest.raises(InputError, match=f"index is {beyond}; the curves have 2 entries"):
+            compare(results, beyond)
     assert compare(results).p_value("a", "b") == compare(results).p_values[0, 1]
 
 
