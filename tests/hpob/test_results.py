@@ -47,6 +47,16 @@ def test_numbers_of_numpy_are_written_as_numbers(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "m.json").read_text()) == {"s": {"t": {"a": [0.25, 0.5]}}}
 
 
+def test_every_run_comes_in_the_order_of_the_file() -> None:
+    results = {"b": {"2": {"s1": [0.1], "s0": [0.2]}, "1": {"s0": [0.3]}}, "a": {"9": {"s0": [0.4, 0.5]}}}
+    assert list(runs(results)) == [
+        (("b", "2", "s1"), [0.1]),
+        (("b", "2", "s0"), [0.2]),
+        (("b", "1", "s0"), [0.3]),
+        (("a", "9", "s0"), [0.4, 0.5]),
+    ]
+
+
 @pytest.mark.parametrize("method", ["RS-C", "GP-C", "DGP-C", "FSBO2-C", "OptFormer-EI", "Vizier"])
 def test_published_curves_are_read(data_directory: Path, method: str) -> None:
     results = read_results(data_directory / "published-curves" / f"{method}.json")
