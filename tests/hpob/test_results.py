@@ -106,7 +106,7 @@ def test_wrong_results_are_refused_with_their_place(results: Any, reason: str, t
 
 
 def test_rounding_beyond_the_ends_is_taken_and_a_warning_points_at_the_callers_line() -> None:
-    edge = {"s": {"t": {"a": [-5e-10, 1 + 5e-10]}}}
+    edge = {"s": {"t": {"a": [-1e-9, 1 + 1e-9]}}}
     assert check_results(edge) == edge
     for beyond in (-2e-9, 1 + 2e-9):
         with pytest.raises(DataError, match=r"entry 0 is .*numbers in \[0, 1\]"):
