@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -60,6 +61,7 @@ def npz_archive(path: str | os.PathLike[str], described: str) -> Iterator[NpzFil
         TypeError,
         ValueError,
         struct.error,
+        tokenize.TokenError,
         zipfile.BadZipFile,
         zlib.error,
     ) as fault:
