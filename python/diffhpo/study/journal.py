@@ -55,9 +55,9 @@ def decode_line(line: bytes) -> Record | None:
         record = parse_json(body)
     except ValueError:
         return None
-    if not isinstance(record, dict) or not all(isinstance(record.get(name), str) for name in Cell._fields):
+    if not isinstance(record, dict) or "error" not in record:
         return None
-    return record
+    return record if all(isinstance(record.get(name), str) for name in Cell._fields) else None
 
 
 def read_journal(path: Path) -> tuple[list[Record], int]:
