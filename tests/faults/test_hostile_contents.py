@@ -129,7 +129,7 @@ def test_25_what_was_read_does_not_follow_the_file(checkpoint):
         '{"x": {"type": "int", "low": 0, "high": 1' + "0" * 400 + "}}",
         '{"x": {"type": "int", "low": 0, "high": 1' + "0" * 5000 + "}}",
         '{"x": {"type": "categorical", "choices": [1, 1e400]}}',
-        '{"x": {"type": "categorical", "choices": ' + "[" * 990 + "]" * 990 + "}}",
+        '{"x": {"type": "categorical", "choices": [1, ' + "[" * 300 + "]" * 300 + "]}}",
         '{"x": {"type": "ordinal", "choices": ' + json.dumps(list(range(200_000))) + "}}",
         '{"x": {"type": "ordinal", "choices": ' + json.dumps([[i] for i in range(9_000)]) + "}}",
         '{"x": {"type": ["float"], "low": 0, "high": 1}}',

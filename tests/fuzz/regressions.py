@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inputs that a fuzz target once failed on, (target, input); `test_fuzz_targets.py` gives them again."""
 
+import fuzz_npz
+
 FOUND: list[tuple[str, bytes]] = [
     # A record without "error": KeyError.
     (
@@ -26,4 +28,6 @@ FOUND: list[tuple[str, bytes]] = [
         + b"{'descr': '|i1', 'fortran_order': False, 'shape': (1,), }".ljust(117)
         + b"[\n",
     ),
+    # A text of a character beyond Unicode's last: SystemError of numpy.
+    ("npz", next(fuzz_npz.seeds()).replace(b"a\0\0\0", b"\xff" * 4, 1)),
 ]
