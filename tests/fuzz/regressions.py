@@ -1,7 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inputs that a fuzz target once failed on, (target, input); `test_fuzz_targets.py` gives them again."""
 
+import re
+import struct
+
+import fuzz_archive
 import fuzz_npz
+import fuzz_study_file
+
+
+def _with_directory_at(archive: bytes, shift: int) -> bytes:
+    """A zip archive whose end states another offset of its central directory (bytes 16 to 20 of 22)."""
+    offset = struct.unpack("<I", archive[-6:-2])[0]
+    return archive[:-6] + struct.pack("<I", offset + shift) + archive[-2:]
+
 
 FOUND: list[tuple[str, bytes]] = [
     # A record without "error": KeyError.
@@ -14,13 +26,15 @@ FOUND: list[tuple[str, bytes]] = [
         b'"suggest_seconds": [0.1, 0.2], "seconds": 1, "data": "0", "warnings": {}, "versions": {}, '
         b'"machine": {}}',
     ),
-    # A study of no objective: RuntimeError of Optuna.
-    ("study_file", b'{"op_code":0,"worker_id":"a","study_name":"a","directions":[]}\n'),
-    # An offset of the central directory before the file's beginning: OSError of the file's seek.
+    # A trial of two values in a study of one objective: RuntimeError of Optuna.
     (
-        "archive",
-        b"PK\x05\x06" + b"\0" * 4 + b"\x01\0\x01\0" + b"\x2e\0\0\0" + b"\xff\xff\0\0" + b"\0\0",
+        "study_file",
+        re.sub(rb'("values": ?\[[^]]+)\]', rb"\1,1.0]", next(fuzz_study_file.seeds()), count=1),
     ),
+    # A study of no objective.
+    ("study_file", b'{"op_code":0,"worker_id":"a","study_name":"a","directions":[]}\n'),
+    # A central directory that says it stands later than it does: OSError of a seek before the beginning.
+    ("archive", _with_directory_at(next(fuzz_archive.seeds()), 50)),
     # A header of an array whose bracket stays open: tokenize.TokenError, an exception of its own.
     (
         "npz",
