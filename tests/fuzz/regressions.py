@@ -31,8 +31,6 @@ FOUND: list[tuple[str, bytes]] = [
         "study_file",
         re.sub(rb'("values": ?\[[^]]+)\]', rb"\1,1.0]", next(fuzz_study_file.seeds()), count=1),
     ),
-    # A study of no objective.
-    ("study_file", b'{"op_code":0,"worker_id":"a","study_name":"a","directions":[]}\n'),
     # A central directory that says it stands later than it does: OSError of a seek before the beginning.
     ("archive", _with_directory_at(next(fuzz_archive.seeds()), 50)),
     # A header of an array whose bracket stays open: tokenize.TokenError, an exception of its own.
