@@ -41,10 +41,13 @@ def read_bytes(path: Path) -> bytes:
         contents = read_regular_file(path)
         if path.suffix == ".gz":
             most = max(FREE_BYTES, MOST_GROWTH * len(contents))
+            unpacked = io.BytesIO()
             with gzip.GzipFile(fileobj=io.BytesIO(contents)) as stream:
-                contents = stream.read(most + 1)
-            if len(contents) > most:
-                raise DataError(f"{path} unpacks to more than {most} bytes; refused")
+                while chunk := stream.read(1 << 20):
+                    unpacked.write(chunk)
+                    if unpacked.tell() > most:
+                        raise DataError(f"{path} unpacks to more than {most} bytes; refused")
+            contents = unpacked.getvalue()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path} is not a complete gzip file ({error}); fetch or copy it again") from error
     except OSError as error:

@@ -44,7 +44,7 @@ def encode_line(record: Mapping[str, Any]) -> bytes:
 
 
 def decode_line(line: bytes) -> Record | None:
-    """The record of a line, newline included; None if the line is torn, altered or of no run."""
+    """The record of a line, newline included; None if the line is torn or altered."""
     start = len(_HEAD) + 8 + len(_MIDDLE)
     if not (line.startswith(_HEAD) and line.endswith(_TAIL) and line[len(_HEAD) + 8 : start] == _MIDDLE):
         return None
@@ -55,9 +55,12 @@ def decode_line(line: bytes) -> Record | None:
         record = parse_json(body)
     except ValueError:
         return None
-    if not isinstance(record, dict) or not all(isinstance(record.get(name), str) for name in Cell._fields):
-        return None
-    return record
+    return record if isinstance(record, dict) else None
+
+
+def _is_run(record: Record) -> bool:
+    """Whether a record has what tells runs apart and the failed ones from the others."""
+    return "error" in record and all(isinstance(record.get(name), str) for name in Cell._fields)
 
 
 def read_journal(path: Path) -> tuple[list[Record], int]:
@@ -77,7 +80,7 @@ def read_journal(path: Path) -> tuple[list[Record], int]:
     records: list[Record] = []
     for number, line in enumerate(lines, start=1):
         record = decode_line(line)
-        if record is None:
+        if record is None or not _is_run(record):
             begun = number > 1 or _HEAD.startswith(line[: len(_HEAD)]) or not line.strip(b"\0")
             if number == len(lines) and begun:
                 break
