@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
@@ -72,7 +73,7 @@ def evaluate(
         except catch:
             return None
 
-    with tqdm(total=left, disable=not progress, unit="trial") as bar:
+    with tqdm(total=left, disable=not progress or sys.stderr is None, unit="trial") as bar:
         if workers == 1 and executor is None:
             while (suggestion := following()) is not None:
                 finish(suggestion, value_of(partial(objective, dict(suggestion.parameters)), suggestion))

@@ -248,12 +248,15 @@ class Optimizer:
             executor: where they run instead of in threads: a ProcessPoolExecutor, a Dask client's, or any
                 other `concurrent.futures.Executor`. It is not shut down.
             catch: exceptions of the objective that mark a failed trial; others are raised.
-            path: a file that is saved after every value, see `save`.
+            path: a file that is saved after every value, see `save`; meanwhile `path`.lock keeps other
+                processes from it, on POSIX systems.
             progress: show a bar on stderr.
 
         Raises:
             InputError: on a bad number, or an objective that returns anything but a number.
-            CheckpointError: if `path` cannot be written.
+            CheckpointError: if `path` cannot be written: before the first evaluation where that can be known,
+                and else after the value was told.
+            RunError: if another process runs on `path`.
 
         Example:
             >>> from diffhpo.space import Float, Space
@@ -263,17 +266,19 @@ class Optimizer:
             True
         """
         from diffhpo.evaluation import evaluate
+        from diffhpo.optimizer_file import locked
 
-        evaluate(
-            self,
-            objective,
-            n_trials,
-            workers=workers,
-            executor=executor,
-            catch=catch,
-            path=path,
-            progress=progress,
-        )
+        with locked(path):
+            evaluate(
+                self,
+                objective,
+                n_trials,
+                workers=workers,
+                executor=executor,
+                catch=catch,
+                path=path,
+                progress=progress,
+            )
 
     @classmethod
     def minimize(
@@ -305,6 +310,7 @@ class Optimizer:
         Raises:
             InputError: as `run`.
             CheckpointError: if the file cannot be read or written, or is of another space, seed or direction.
+            RunError: if another process runs on the file.
 
         Example:
             >>> from diffhpo.space import Float, Space
@@ -313,9 +319,8 @@ class Optimizer:
             >>> round(found.best[0]["x"], 1)
             0.3
         """
-        optimizer = cls._started(space, seed, "minimize", path)
         how = {"workers": workers, "executor": executor, "catch": catch, "path": path, "progress": progress}
-        return optimizer._until(objective, n_trials, how)
+        return cls._until(objective, n_trials, (space, seed, "minimize"), how)
 
     @classmethod
     def maximize(
@@ -332,9 +337,8 @@ class Optimizer:
         progress: bool = True,
     ) -> Optimizer:
         """Maximise a function in one call; see `minimize`."""
-        optimizer = cls._started(space, seed, "maximize", path)
         how = {"workers": workers, "executor": executor, "catch": catch, "path": path, "progress": progress}
-        return optimizer._until(objective, n_trials, how)
+        return cls._until(objective, n_trials, (space, seed, "maximize"), how)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the trials, the queue, the space, the seed and the direction to one file (safetensors).
@@ -425,14 +429,24 @@ class Optimizer:
         found.unfinished = [place for place, trial in enumerate(found._trials) if trial.pending]
         return found
 
+    @classmethod
     def _until(
-        self, objective: Callable[[dict[str, Any]], float], n_trials: int, how: dict[str, Any]
+        cls,
+        objective: Callable[[dict[str, Any]], float],
+        n_trials: int,
+        what: tuple[Space, int, str],
+        how: dict[str, Any],
     ) -> Optimizer:
-        """Run until there are `n_trials` trials with a value or a failure, those before included."""
-        left = n_trials - sum(not trial.pending for trial in self._trials)
-        if left > 0:
-            self.run(objective, left, **how)
-        return self
+        """Run until there are `n_trials` trials with a value or a failure, those of the file included."""
+        from diffhpo.evaluation import evaluate
+        from diffhpo.optimizer_file import locked
+
+        with locked(how["path"]):  # before the file is read: another process may be about to replace it
+            optimizer = cls._started(*what, how["path"])
+            left = n_trials - sum(not trial.pending for trial in optimizer._trials)
+            if left > 0:
+                evaluate(optimizer, objective, left, **how)
+        return optimizer
 
     def _from_elsewhere(self, trial: Trial) -> _Known:
         if not isinstance(trial, Trial):

@@ -23,6 +23,7 @@ from diffhpo.parameter_roles import roles_of
 from diffhpo.policy import Snap, check_count, check_seed, derived_seed, initial_design, new_rows
 from diffhpo.pretrained import pretrained_model
 from diffhpo.ranker import Ranker
+from diffhpo.torch_defaults import torch_defaults
 
 _KINDS = (CONTINUOUS, STEPPED, CATEGORICAL)
 
@@ -115,6 +116,7 @@ class PretrainedPolicy:
         (2, 1)
     """
 
+    @torch_defaults()
     def __init__(
         self,
         model: UniversalModel | None = None,
@@ -220,6 +222,7 @@ class PretrainedPolicy:
         parts = np.array_split(pool, -(-len(pool) // self.recipe.pool_chunk))
         return int(_combined(np.concatenate([_scores(scorers, part) for part in parts])).argmax())
 
+    @torch_defaults()
     def read(self, history: History) -> InContextModel:
         """The model with the trials of the history in context; a failed trial has the worst value seen."""
         if not 1 <= history.dim <= MAX_DIM:

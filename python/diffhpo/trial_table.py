@@ -9,8 +9,10 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TextIO
 
+from diffhpo.atomic_write import reason_and_remedy, write_atomically
 from diffhpo.errors import DataError, SpaceError
 from diffhpo.json_text import parse_json
 from diffhpo.regular_file import read_regular_file
@@ -173,18 +175,21 @@ def read_space_file(path: str | os.PathLike[str]) -> Space:
 def write_configurations(
     target: str | os.PathLike[str] | TextIO, names: Sequence[str], configurations: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Write configurations as CSV, a column per name, to a file or an open stream.
+    """Write configurations as CSV, a column per name, to a file, whole or not at all, or to an open stream.
 
     Raises:
-        DataError: if the file cannot be written.
+        DataError: if the file cannot be written; one that was there before stays.
     """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(configurations)
     try:
         if isinstance(target, (str, os.PathLike)):
-            with open(target, "w", newline="", encoding="utf-8") as file:
-                write_configurations(file, names, configurations)
-            return
-        writer = csv.DictWriter(target, fieldnames=names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(configurations)
+            write_atomically(Path(target), text.getvalue().encode("utf-8"))
+        else:
+            target.write(text.getvalue())
+            target.flush()  # here, and not when the process ends, a full disk can be told
     except OSError as error:
-        raise DataError(f"{target} could not be written: {error}") from error
+        name = target if isinstance(target, (str, os.PathLike)) else getattr(target, "name", "the stream")
+        raise DataError(f"{name} could not be written: {reason_and_remedy(error)}") from error

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from diffhpo.atomic_write import write_atomically
+from diffhpo.atomic_write import reason_and_remedy, write_atomically
 from diffhpo.errors import DataError
 from diffhpo.json_text import parse_json
 from diffhpo.regular_file import read_regular_file
@@ -98,4 +98,4 @@ def write_json(path: Path, value: Any) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, contents)
     except OSError as error:
-        raise DataError(f"{path} was not written: {error.strerror or error}") from error
+        raise DataError(f"{path} was not written: {reason_and_remedy(error)}") from error

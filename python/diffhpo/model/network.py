@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from diffhpo.errors import InputError
+from diffhpo.torch_defaults import float32
 
 #: Row of the flag embedding that stands for "flag withheld" (classifier-free guidance).
 NO_FLAG = 2
@@ -80,6 +81,7 @@ class Network(nn.Module):
         torch.Size([5, 3])
     """
 
+    @float32()
     def __init__(
         self,
         dim: int,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from diffhpo.errors import InputError
+from diffhpo.torch_defaults import float32
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class Transformer(nn.Module):
         torch.Size([1, 32])
     """
 
+    @float32()
     def __init__(self, dim: int, *, width: int = 32, layers: int = 1, heads: int = 2) -> None:
         super().__init__()
         if min(dim, width, layers, heads) < 1 or width % heads:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zlib
@@ -12,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from diffhpo import __version__
-from diffhpo.atomic_write import write_atomically
+from diffhpo.atomic_write import reason_and_remedy, write_atomically
 from diffhpo.errors import DataError, InputError, RunError
 from diffhpo.file_schema import WRITER, check_schema
 from diffhpo.json_text import parse_json
@@ -201,8 +202,12 @@ class Journal:
             while line:  # once; a disk that is nearly full takes a part, and the next write tells the reason
                 line = line[os.write(self._descriptor, line) :]
             os.fsync(self._descriptor)
-        except OSError as error:
-            os.ftruncate(self._descriptor, size)
+        except BaseException as error:
+            # If even this fails, the next opener drops the torn line.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, size)
+            if not isinstance(error, OSError):
+                raise
             raise RunError(
                 f"cannot write {self.directory / JOURNAL}: {error.strerror}. The {len(self.runs)} finished "
                 "runs are kept: make room and give the same command again"
@@ -234,4 +239,4 @@ def write_text(path: Path, text: str) -> None:
     try:
         write_atomically(path, text.encode())
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}") from error
+        raise RunError(f"cannot write {path}: {reason_and_remedy(error)}") from error
