@@ -160,6 +160,10 @@ def test_best_latest_and_spread_by_hand():
     assert (rising.bounded(6).x[:, 0] * 8).round().tolist() == [0, 2, 4, 6, 7, 8]
 
 
+def test_a_pool_is_read_as_configurations_are():
+    assert check_pool([[0.5, 1 + 1e-7]], 2).tolist() == [[0.5, 1.0]]
+
+
 def test_an_empty_pool_is_refused():
     with pytest.raises(InputError, match="no pending configuration"):
         check_pool(np.empty((0, 2)), 2)
