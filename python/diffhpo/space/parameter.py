@@ -97,17 +97,47 @@ def check_bounds(described: str, low: float, high: float, log: bool) -> None:
         raise SpaceError(f"{described}: high - low is above 1.7e308, the largest number; scale the parameter")
     if log and low <= 0:
         raise SpaceError(f"{described}: a log scale needs low > 0")
+    if log and math.log(low) == math.log(high):
+        raise SpaceError(f"{described}: the logarithms of the bounds are equal in double precision")
 
 
 def real_number(value: Any) -> float:
     """The value as a float.
 
     Raises:
-        SpaceError: unless it is a number; truth values are not.
+        SpaceError: unless it is a number in the range of double precision; truth values are not.
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise SpaceError(f"{value!r} is not a number")
     try:
         return float(value)
     except OverflowError:
-        raise SpaceError("a number beyond double precision was given; use smaller ones") from None
+        raise SpaceError(
+            f"a whole number of {int(value).bit_length()} bits is beyond double precision"
+        ) from None
+
+
+def plain_number(described: str, name: str, value: Any) -> Any:
+    """A bound or a step as Python's own int or float, so that it can be written to JSON.
+
+    Raises:
+        SpaceError: as `real_number`; the message names the argument.
+    """
+    try:
+        real_number(value)
+    except SpaceError as error:
+        raise SpaceError(f"{described}: {name}: {error}") from None
+    if isinstance(value, np.generic):
+        return value.item() if isinstance(value, np.integer) else float(value)
+    return value
+
+
+def plain_truth(described: str, name: str, value: Any) -> bool:
+    """True or False as Python's own.
+
+    Raises:
+        SpaceError: on anything else, such as the text "false", which counts as true.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise SpaceError(f"{described}: {name} is {value!r}; True or False is needed")
+    return bool(value)
