@@ -20,6 +20,7 @@ LEVELS = [
             "npz_archive",
             "lazy_import",
             "end_with_parent",
+            "whole_number",
         ),
         "_C",
     ],

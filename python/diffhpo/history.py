@@ -10,11 +10,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from diffhpo.errors import InputError, InputWarning
+from diffhpo.space.parameter import UNIT_TOLERANCE
 
 Array = NDArray[np.float64]
-
-#: Configurations may leave [0, 1] by this much, from rounding in the caller's own scaling; they are clipped.
-UNIT_TOLERANCE = 1e-6
 
 
 def _as_real_array(values: ArrayLike | torch.Tensor, argument: str) -> Array:

@@ -179,7 +179,10 @@ def test_a_log_whole_number_agrees_with_its_definition():
         (lambda: Float(0, 10**400), r"high: .*1329 bits is beyond double"),
         (lambda: Float(0, 1, step="0.1"), r"step: '0.1' is not a number"),
         (lambda: Float(0.1, 1, log="false"), r"log is 'false'; True or False"),
-        (lambda: Float(1e300, math.nextafter(1e300, math.inf), log=True), r"logarithms of the bounds are equal"),
+        (
+            lambda: Float(1e300, math.nextafter(1e300, math.inf), log=True),
+            r"logarithms of the bounds are equal",
+        ),
         (lambda: Float(1e16, 1e16 + 8, step=0.5), r"step 0.5 is too small"),
         (lambda: Float(0, 1).encode(10**400), r"beyond double"),
         (lambda: Int(1, 10**5000), r"high: .*bits is beyond double"),
@@ -213,5 +216,7 @@ def test_the_largest_log_whole_numbers_come_back_from_the_cube(value):
 def test_numpy_numbers_become_plain_ones():
     parameter = Float(np.float64(0.25), np.float32(1), log=np.True_)
     assert repr(parameter) == "Float(low=0.25, high=1.0, log=True)"
-    space = Space({"a": parameter, "b": Int(np.int8(1), np.uint64(9)), "c": Float(0, 1, step=np.float64(0.5))})
+    space = Space(
+        {"a": parameter, "b": Int(np.int8(1), np.uint64(9)), "c": Float(0, 1, step=np.float64(0.5))}
+    )
     assert Space.from_json(space.to_json()) == space

@@ -37,8 +37,8 @@ class Int(Parameter):
         step: take only low, low + step, ... up to high; above 1 not with `log`.
 
     Raises:
-        SpaceError: on bounds that are not whole and ascending, a step that does not fit between them, or values
-            that double precision cannot tell apart.
+        SpaceError: on bounds that are not whole and ascending, a step that does not fit between them, or
+            values that double precision cannot tell apart.
 
     Example:
         >>> [Int(1, 3).decode(np.array([u])) for u in (0.0, 0.5, 1.0)]
@@ -70,7 +70,9 @@ class Int(Parameter):
         if self.size > MOST_LEVELS or max(abs(self.low), abs(self.high)) > 2**53:
             raise SpaceError(f"{described}: more than 2**50 values, or one beyond 2**53; use Float")
         if self.log and self.high > LARGEST_LOG:
-            raise SpaceError(f"{described}: above 2**44 a log scale does not tell neighbours apart; use Float")
+            raise SpaceError(
+                f"{described}: above 2**44 a log scale does not tell neighbours apart; use Float"
+            )
 
     @property
     def size(self) -> float:

@@ -18,6 +18,9 @@ Array = NDArray[np.float64]
 #: Kinds of columns, as the pretrained model was told them: real, ordered levels, one choice of several.
 REAL, LEVELS, CHOICE = 0, 1, 2
 
+#: Points may leave [0, 1] by this much, from rounding in the caller's own scaling; they are clipped.
+UNIT_TOLERANCE = 1e-6
+
 
 class Parameter(ABC):
     """A set of values; each stands at one point of `width` columns in [0, 1]."""
@@ -115,6 +118,33 @@ def real_number(value: Any) -> float:
         raise SpaceError(
             f"a whole number of {int(value).bit_length()} bits is beyond double precision"
         ) from None
+
+
+def check_points(points: Any, argument: str, shape: tuple[int | None, ...]) -> Array:
+    """Points of the unit cube as a float64 copy.
+
+    Args:
+        points: what came.
+        argument: its name, for the message.
+        shape: that is needed; None is any length.
+
+    Raises:
+        SpaceError: on another shape, or a number outside of [0, 1].
+    """
+    try:
+        array = np.array(points, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise SpaceError(f"{argument} is {points!r}; an array of numbers is needed") from None
+    fits = len(array.shape) == len(shape) and all(
+        wanted is None or length == wanted for length, wanted in zip(array.shape, shape, strict=True)
+    )
+    if not fits:
+        needed = ", ".join("n" if length is None else str(length) for length in shape)
+        raise SpaceError(f"{argument} has shape {array.shape}; ({needed}) is needed")
+    inside = (array >= -UNIT_TOLERANCE) & (array <= 1 + UNIT_TOLERANCE)  # false of nan too
+    if not inside.all():
+        raise SpaceError(f"{argument} holds {array[~inside][0]}; numbers in [0, 1] are needed")
+    return np.clip(array, 0.0, 1.0)
 
 
 def plain_number(described: str, name: str, value: Any) -> Any:

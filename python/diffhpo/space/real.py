@@ -36,8 +36,8 @@ class Float(Parameter):
         step: take only low, low + step, ... up to high; not with `log`. Each value owns an equal share.
 
     Raises:
-        SpaceError: on bounds that are not finite and ascending, a step that does not fit between them, or values
-            that double precision cannot tell apart.
+        SpaceError: on bounds that are not finite and ascending, a step that does not fit between them, or
+            values that double precision cannot tell apart.
 
     Example:
         >>> round(Float(1e-4, 1.0, log=True).decode(np.array([0.5])), 9)
@@ -70,8 +70,8 @@ class Float(Parameter):
         last = int(self.size) - 1
         if self._value(0) == self._value(1) or self._value(last - 1) == self._value(last):
             raise SpaceError(
-                f"{described}: step {self.step} is too small beside the bounds: neighbouring values are equal in "
-                "double precision"
+                f"{described}: step {self.step} is too small beside the bounds: neighbours are equal "
+                "in double precision"
             )
 
     @property
