@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import uuid
 from pathlib import Path
@@ -13,7 +14,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Write to a temporary file beside `path`, flush it to the disk, then rename it over `path`.
 
     Raises:
-        OSError: if the directory is not writable or the disk is full; the old file stays, nothing else does.
+        OSError: if the directory is not writable, the disk is full, or what is there is write-protected or no
+            regular file, such as /dev/null; the old file stays, nothing else does.
 
     Example:
         >>> import tempfile
@@ -22,6 +24,11 @@ def write_atomically(path: Path, data: bytes) -> None:
         ...     os.listdir(directory)
         ['a']
     """
+    path = Path(os.path.realpath(path))  # of a symbolic link, the file that it names
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EEXIST, "is there and is no regular file", str(path))
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, "is write-protected", str(path))
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         # Not tempfile: its files are private, and results get the permissions of any other new file.

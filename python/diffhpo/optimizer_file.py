@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from diffhpo.errors import CheckpointError, SpaceError
+from diffhpo.errors import CheckpointError, InputError, SpaceError
 from diffhpo.history import Array
 from diffhpo.json_text import parse_json
 from diffhpo.model.tensor_file import read_tensors, refuse_unknown, write_tensors
@@ -83,9 +83,12 @@ def read_state(
         policy_given: whether the caller has a policy.
 
     Raises:
+        InputError: if `space` is given and is no Space.
         CheckpointError: if the file is missing, damaged, of a later version or of another space, or if it
             needs a space or a policy that was not given.
     """
+    if space is not None and not isinstance(space, Space):
+        raise InputError(f"space is {type(space).__name__}; a diffhpo.Space is needed")
     tensors, metadata = read_tensors(
         path, kind=_FORMAT, schema=SCHEMA, described="a diffhpo optimizer; Optimizer.save writes one"
     )

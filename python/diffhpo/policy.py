@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from diffhpo.errors import InputError
-from diffhpo.history import History
+from diffhpo.history import History, check_configurations
+from diffhpo.whole_number import whole_number
 
 Array = NDArray[np.float64]
 
@@ -46,9 +47,28 @@ def check_seed(seed: int) -> int:
     Raises:
         InputError: unless it is a whole number that is not negative.
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise InputError(f"seed is {seed!r}; a whole number of 0 or more is needed")
-    return int(seed)
+    return whole_number(seed, "seed")
+
+
+def check_policy(policy: object) -> Policy:
+    """The policy.
+
+    Raises:
+        InputError: unless it is an object with `suggest` and `choose`.
+    """
+    if isinstance(policy, type) or not isinstance(policy, Policy):
+        raise InputError(f"policy is {policy!r}; an object with suggest and choose is needed, see Policy")
+    return policy
+
+
+def suggested(policy: Policy, history: History, count: int, snap: Snap) -> Array:
+    """What a policy suggests, checked: at most `count` rows of the history's dimensions, snapped.
+
+    Raises:
+        InputError: if a policy of the user's returns anything but points of the unit cube.
+    """
+    points = policy.suggest(history, count, snap=snap)
+    return snap(check_configurations(points, "what policy.suggest returned", history.dim))[:count]
 
 
 def check_count(count: int) -> int:

@@ -67,6 +67,18 @@ class Parameter(ABC):
             SpaceError: if it is not a value of this parameter.
         """
 
+    def differ(self, value: Any, given: Any) -> bool:
+        """Whether a value was replaced by another of this parameter, up to rounding to single precision.
+
+        What is no value of it, such as the text or the class that the caller made of it, is no other; but of
+        numbers a number is.
+        """
+        try:
+            distance = np.abs(self.encode(given) - self.encode(value))
+        except SpaceError:
+            return all(isinstance(one, (int, float, np.number)) for one in (value, given))
+        return bool((distance > UNIT_TOLERANCE).any())
+
     @abstractmethod
     def decode(self, unit: Array) -> Any:
         """(width,) in [0, 1] -> a value."""
