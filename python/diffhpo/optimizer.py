@@ -26,7 +26,15 @@ from diffhpo.file_path import file_path
 from diffhpo.history import Array, History
 from diffhpo.history_policy import HistoryPolicy
 from diffhpo.model.universal.dimensions import MAX_DIM
-from diffhpo.policy import Policy, check_policy, check_seed, initial_design, new_rows, suggested
+from diffhpo.policy import (
+    MOST_ASKED,
+    Policy,
+    check_policy,
+    check_seed,
+    initial_design,
+    new_rows,
+    suggested,
+)
 from diffhpo.pretrained_policy import PretrainedPolicy
 from diffhpo.space import Space
 from diffhpo.trial import Suggestion, Trial, check_as_asked, checked_failed, checked_value
@@ -37,8 +45,6 @@ _R = TypeVar("_R")
 
 #: Finite spaces up to this size are listed when samples give no new configuration.
 LISTABLE = 4096
-#: Configurations of one `ask`; these take about twenty seconds and the memory for more would run out.
-MOST_ASKED = 100_000
 #: Of those so many are chosen one by one; a larger request gets the rest in their own order.
 CHOSEN = 32
 

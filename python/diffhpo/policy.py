@@ -16,6 +16,9 @@ from diffhpo.whole_number import whole_number
 
 Array = NDArray[np.float64]
 
+#: Configurations of one request; these take about twenty seconds, and the memory for more would run out.
+MOST_ASKED = 100_000
+
 #: (n, d) points -> (n, d) points, each moved to the point that stands for its configuration.
 Snap: TypeAlias = Callable[[Array], Array]
 
@@ -61,6 +64,17 @@ def check_policy(policy: object) -> Policy:
     return policy
 
 
+def check_history(history: object) -> None:
+    """Raise an InputError unless it is a History of one dimension at least."""
+    if not isinstance(history, History):
+        raise InputError(f"history is {type(history).__name__}; a diffhpo.History is needed")
+    if history.dim == 0:
+        raise InputError(
+            "the history is empty and does not say how many dimensions d there are; give the configurations "
+            "as an array of shape (0, d)"
+        )
+
+
 def suggested(policy: Policy, history: History, count: int, snap: Snap) -> Array:
     """What a policy suggests, checked: at most `count` rows of the history's dimensions, snapped.
 
@@ -75,11 +89,9 @@ def check_count(count: int) -> int:
     """How many configurations are asked for, as an int.
 
     Raises:
-        InputError: unless it is a whole number of at least 1.
+        InputError: unless it is a whole number from 1 to 100,000.
     """
-    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
-        raise InputError(f"count is {count!r}; a whole number of at least 1 is needed")
-    return int(count)
+    return whole_number(count, "count", least=1, most=MOST_ASKED)
 
 
 def derived_seed(seed: int, *position: int) -> int:

@@ -20,7 +20,15 @@ from diffhpo.model.universal.in_context import Generators, InContextModel
 from diffhpo.model.universal.model import UniversalModel
 from diffhpo.one_thread import one_thread
 from diffhpo.parameter_roles import roles_of
-from diffhpo.policy import Snap, check_count, check_seed, derived_seed, initial_design, new_rows
+from diffhpo.policy import (
+    Snap,
+    check_count,
+    check_history,
+    check_seed,
+    derived_seed,
+    initial_design,
+    new_rows,
+)
 from diffhpo.pretrained import pretrained_model
 from diffhpo.ranker import Ranker
 
@@ -153,6 +161,7 @@ class PretrainedPolicy:
         Raises:
             InputError: if `count` is no whole number or below 1, or the history has more than 32 dimensions.
         """
+        check_history(history)
         check_count(count)
         if len(history) == 0:
             design = initial_design(history.dim, count, start=len(history.seen), seed=self.seed)
@@ -212,6 +221,7 @@ class PretrainedPolicy:
         Raises:
             InputError: if the pool is empty or not inside the unit cube.
         """
+        check_history(history)
         pool = check_pool(pool, history.dim)
         if len(pool) == 1 or len(history) == 0:
             target = initial_design(pool.shape[1], 1, start=0, seed=self.seed)
