@@ -158,10 +158,6 @@ class History:
     ) -> None:
         configurations = check_configurations(x, x_argument)
         values = check_values(y, len(configurations), y_argument)
-        if configurations.shape[1] == 0:  # an empty list: the dimension is that of the other trials
-            others = ((failed, "failed"), (pending, "pending"))
-            dims = [check_configurations(given, name).shape[1] for given, name in others if given is not None]
-            configurations = np.empty((0, max(dims, default=0)))
         if len(values) > 1:
             rows = np.column_stack([configurations, values])
             first = np.sort(np.unique(rows, axis=0, return_index=True)[1])

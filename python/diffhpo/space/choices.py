@@ -94,8 +94,8 @@ def check_choices(described: str, choices: Iterable[Any]) -> tuple[Any, ...]:
         raise SpaceError(f"{described}: choices is {choices!r}; a list is needed") from None
     if len(found) > MOST_CHOICES:
         raise SpaceError(
-            f"{described} of more than {MOST_CHOICES} choices; at most {MOST_CHOICES} are supported: use an Int or "
-            "a Float"
+            f"{described} of more than {MOST_CHOICES} choices; at most {MOST_CHOICES} are supported: "
+            "use an Int or a Float"
         )
     hashes: set[Any] = set()
     unhashable: list[int] = []
