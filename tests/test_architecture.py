@@ -21,6 +21,7 @@ LEVELS = [
             "lazy_import",
             "end_with_parent",
             "whole_number",
+            "finite_number",
             "file_path",
         ),
         "_C",

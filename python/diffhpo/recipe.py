@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from diffhpo.errors import InputError
+from diffhpo.finite_number import finite_number
 from diffhpo.whole_number import whole_number
 
 #: The smallest that each count of a recipe may be, and the largest that any may.
@@ -77,9 +77,7 @@ class Recipe:
                 self, "candidates", whole_number(self.candidates, "candidates", least=1, most=_MOST)
             )
         for name in ("greed", "jitter", "jitter_share", "flag_dropout", "guidance", "learning_rate"):
-            number = getattr(self, name)
-            if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
-                raise InputError(f"{name} is {number!r}; a finite number is needed")
+            finite_number(getattr(self, name), name)
         for name in ("balanced", "exclude_query", "warp"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name} is {getattr(self, name)!r}; True or False is needed")

@@ -9,6 +9,9 @@ import numpy as np
 
 from diffhpo.errors import InputError
 
+#: Widths, layers and dimensions of one model; with more the memory would run out.
+MOST_SIZE = 1 << 16
+
 
 def whole_number(value: Any, argument: str, *, least: int = 0, most: int | None = None) -> int:
     """The value as an int; truth values, text and floats are no counts.

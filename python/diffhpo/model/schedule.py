@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from diffhpo.errors import InputError
+from diffhpo.whole_number import whole_number
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,8 @@ class NoiseSchedule:
             [999, 749, 500, 250, 0]
         """
         total = len(self)
+        if isinstance(steps, str) or not isinstance(steps, Iterable):
+            steps = whole_number(steps, "steps")
         if isinstance(steps, int):
             if not 1 <= steps <= total:
                 raise InputError(f"steps is {steps}; this schedule has {total} levels: give 1 to {total}")
