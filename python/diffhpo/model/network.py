@@ -92,9 +92,8 @@ class Network(nn.Module):
         cross_attention: bool = False,
     ) -> None:
         super().__init__()
-        dim, width = (
-            whole_number(n, name, least=1, most=MOST_SIZE) for n, name in ((dim, "dim"), (width, "width"))
-        )
+        dim = whole_number(dim, "dim", least=1, most=MOST_SIZE)
+        width = whole_number(width, "width", least=1, most=MOST_SIZE)
         blocks = whole_number(blocks, "blocks", least=1, most=MOST_SIZE)
         context_width = whole_number(context_width, "context_width", most=MOST_SIZE)
         time_features = whole_number(time_features, "time_features", least=2, most=MOST_SIZE)

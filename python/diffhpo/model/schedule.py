@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -101,8 +102,9 @@ class NoiseSchedule:
             [999, 749, 500, 250, 0]
         """
         total = len(self)
-        if isinstance(steps, str) or not isinstance(steps, Iterable):
-            steps = whole_number(steps, "steps")
+        given: Any = steps
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            steps = whole_number(given, "steps")
         if isinstance(steps, int):
             if not 1 <= steps <= total:
                 raise InputError(f"steps is {steps}; this schedule has {total} levels: give 1 to {total}")
