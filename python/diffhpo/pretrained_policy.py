@@ -31,9 +31,12 @@ from diffhpo.policy import (
 )
 from diffhpo.pretrained import pretrained_model
 from diffhpo.ranker import Ranker
+from diffhpo.whole_number import whole_number
 
 _KINDS = (CONTINUOUS, STEPPED, CATEGORICAL)
 
+#: What a count is at most; with more the memory would run out.
+_MOST = 1_000_000
 #: What a setting is at least, where that is not 0.
 _LEAST = {
     "context_size": 3,  # of `History.bounded`
@@ -83,11 +86,12 @@ class PretrainedRecipe:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value, least = getattr(self, field.name), _LEAST.get(field.name, 0)
-            whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-            if field.type == "int" and not (whole and value >= least):
-                raise InputError(f"{field.name} is {value!r}; a whole number of at least {least} is needed")
-        if self.rank_with not in ("auto", "predictor", "gp", "both"):
+            if field.type == "int":
+                least = _LEAST.get(field.name, 0)
+                whole_number(getattr(self, field.name), field.name, least=least, most=_MOST)
+        if not isinstance(self.noisy, bool):
+            raise InputError(f"noisy is {self.noisy!r}; True or False is needed")
+        if not isinstance(self.rank_with, str) or self.rank_with not in ("auto", "predictor", "gp", "both"):
             raise InputError(f"rank_with is {self.rank_with!r}; accepted: auto, predictor, gp, both")
         if self.generated + self.spread + self.elites < 1:
             raise InputError("generated, spread and elites are all 0; nothing would be ranked")
@@ -134,6 +138,8 @@ class PretrainedPolicy:
         recipe: PretrainedRecipe | Mapping[str, Any] | None = None,
         executor: str = "auto",
     ) -> None:
+        if not (model is None or isinstance(model, UniversalModel)):
+            raise InputError(f"model is {model!r}; a UniversalModel is needed, see load_universal")
         self.model = pretrained_model() if model is None else model
         self.seed = check_seed(seed)
         for argument, given, accepted, is_one in (
@@ -333,7 +339,9 @@ class PretrainedPolicy:
         return chosen
 
 
-def _recipe(settings: Mapping[str, Any]) -> PretrainedRecipe:
+def _recipe(settings: Any) -> PretrainedRecipe:
+    if not isinstance(settings, Mapping):
+        raise InputError(f"recipe is {settings!r}; a PretrainedRecipe or a dictionary of settings is needed")
     known = [field.name for field in fields(PretrainedRecipe)]
     unknown = sorted(str(name) for name in settings if name not in known)
     if unknown:

@@ -56,7 +56,7 @@ def test_an_empty_list_has_the_dimensions_of_what_failed():
         ({"policy": PRETRAINED, "policy_settings": [1]}, r"policy_settings is \[1\]"),
         ({"names": "lr"}, "names is 'lr'; a list"),
         ({"names": 5}, "names is 5; a list"),
-        ({"names": ["lr", 2]}, r"names\[1\] is 2; text"),
+        ({"names": ["lr", 2]}, r"names\[1\] is 2"),
     ],
 )
 def test_methods_for_hpob(settings, message):
@@ -75,7 +75,7 @@ def test_methods_for_hpob(settings, message):
         ({"steps": [-1.0, 0]}, r"steps\[0\] is -1"),
         ({"steps": [0.1, float("nan")]}, r"steps\[1\] is nan"),
         ({"steps": 5}, "steps is 5"),
-        ({"recipe": {"foo": 1}}, "recipe has 'foo'; accepted: generated"),
+        ({"recipe": {"foo": 1}}, "'foo'"),
         ({"recipe": "elite"}, "recipe is 'elite'"),
         ({"recipe": {"generated": -1}}, "generated is -1"),
         ({"recipe": {"spread": "9"}}, "spread is '9'"),
