@@ -80,7 +80,7 @@ void encode(const py::object& tokens, const py::object& pooled, const py::object
   p.tokens = tokens_view.data();
   p.pooled = pooled_view.data();
   {
-    py::gil_scoped_release release;
+    const ReleasedGil released;
     encode_cpu(p, chosen, checked, kPythonSignals);
   }
   raise_signal();
@@ -111,7 +111,7 @@ void predict(const py::object& logits, const py::object& packed, const py::objec
   p.x = x_view.data();
   p.logits = logits_view.data();
   {
-    py::gil_scoped_release release;
+    const ReleasedGil released;
     predict_cpu(p, chosen, checked, kPythonSignals);
   }
   raise_signal();

@@ -50,7 +50,7 @@ void noise(const py::object& out, uint64_t seed, const py::object& candidates, i
   const int64_t count = numbers.extent(0, 1), dim = z.extent(1, 2);
   z.require({count, dim});
   if (key < 0 || key > UINT32_MAX) throw py::value_error("key must lie in [0, 2^32)");
-  py::gil_scoped_release release;
+  const ReleasedGil released;
   fill_noise(chosen, seed, numbers.data(), count, static_cast<uint32_t>(key), dim, z.data());
 }
 
@@ -139,7 +139,7 @@ int64_t run_cpu(const py::object& out, const py::object& packed, const py::objec
   }
   int64_t diverged;
   {
-    py::gil_scoped_release release;
+    const ReleasedGil released;
     diverged = denoise_cpu(problem, chosen, checked, kPythonSignals);
   }
   raise_signal();

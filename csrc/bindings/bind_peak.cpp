@@ -14,7 +14,7 @@ namespace {
 int64_t run_multiply_add(int64_t rounds, const std::string& isa) {
   const Isa chosen = runnable_isa(isa);
   if (rounds < 0 || rounds > (int64_t{1} << 40)) throw py::value_error("rounds must lie in [0, 2^40]");
-  py::gil_scoped_release release;
+  const ReleasedGil released;
   float sink = 0.999f;
   return DIFFHPO_BUILD_OF(chosen, multiply_add)(rounds, &sink);
 }

@@ -157,14 +157,14 @@ void train(const py::object& parameters, const py::object& exp_avg, const py::ob
   p.steps_done = counts.data();
   p.losses = out.data();
   if (gradients.is_none()) {
-    py::gil_scoped_release release;
+    const ReleasedGil released;
     train_cpu(p, chosen, checked, kPythonSignals);
   } else {
     const TensorView<float> of(gradients, "gradients");
     of.require({p.tasks, size});
     if (p.steps != 1) throw py::value_error("gradients are those of one step: losses must have one column");
     p.gradients = of.data();
-    py::gil_scoped_release release;
+    const ReleasedGil released;
     train_cpu(p, chosen, checked, kPythonSignals);
   }
   raise_signal();

@@ -10,6 +10,7 @@
 
 #include "cpu/isa.h"
 #include "denoise/precision.h"
+#include "bindings/released_gil.h"
 #include "bindings/tensor_view.h"
 #include "cpu/worker_threads.h"
 

@@ -40,7 +40,7 @@ namespace {
 
 // Runs Python's signal handlers; true if one of them raised, which stays set as the error to raise.
 bool signal_raised(void*) {
-  py::gil_scoped_acquire acquire;
+  const HeldGil held;
   return PyErr_CheckSignals() != 0;
 }
 

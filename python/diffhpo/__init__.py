@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diffhpo.lazy_import import lazy_exports
+from diffhpo.main_interpreter import require_main_interpreter
 
 if TYPE_CHECKING:
     from diffhpo.history import History
@@ -33,6 +34,8 @@ __all__ = [
     "Trial",
     "__version__",
 ]
+
+require_main_interpreter()
 
 # Importing torch takes seconds, and the command line's --help needs none of it.
 __getattr__, __dir__ = lazy_exports(

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from diffhpo.errors import DiffHPOError
+from diffhpo.errors import DataError, DiffHPOError
 from diffhpo.pretraining.commands import app as train
 from diffhpo.study.commands import app as bench
 
@@ -150,6 +150,8 @@ def suggest(
     from diffhpo.optimizer import Optimizer
     from diffhpo.trial_table import infer_space, read_space_file, read_trial_table, write_configurations
 
+    if out is None and sys.stdout is None:
+        raise DataError("standard output is closed; give a file with --out")
     table = read_trial_table(history, objective)
     if space is None:
         searched, trials = infer_space(table), table.configurations()

@@ -30,8 +30,12 @@ class DependencyError(DiffHPOError, ImportError):
     """An optional package is needed for this call; the message has the pip command that brings it."""
 
 
+class InterpreterError(DiffHPOError, ImportError):
+    """The package was imported in a sub-interpreter, where its native module cannot work."""
+
+
 class RunError(DiffHPOError, RuntimeError):
-    """A benchmark run directory is locked, unwritable or belongs to another configuration."""
+    """A run's directory or file is in use, unwritable or belongs to another configuration."""
 
 
 class DiffHPOWarning(UserWarning):

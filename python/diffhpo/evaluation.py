@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import (
@@ -86,7 +87,7 @@ def evaluate(
             return None
         return _number(returned, suggestion)
 
-    with tqdm(total=left, disable=not progress, unit="trial") as bar:
+    with tqdm(total=left, disable=not progress or sys.stderr is None, unit="trial") as bar:
         if workers == 1 and executor is None:
             while (suggestion := following()) is not None:
                 finish(suggestion, value_of(partial(objective, dict(suggestion.parameters)), suggestion))

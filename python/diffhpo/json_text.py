@@ -43,8 +43,8 @@ def parse_json(
     def found(pairs: list[tuple[str, Any]]) -> Any:
         value = dict(pairs)
         if len(value) < len(pairs):
-            seen: set[str] = set()
-            twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+            last = {key: place for place, (key, _) in enumerate(pairs)}
+            twice = next(key for place, (key, _) in enumerate(pairs) if last[key] != place)
             raise ValueError(f"the key {twice[:80]!r} comes twice in one object")
         return value if object_hook is None else object_hook(value)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -40,7 +41,8 @@ def npz_archive(path: str | os.PathLike[str], described: str) -> Iterator[NpzFil
             if not isinstance(archive, NpzFile):
                 raise ValueError("it is one array, not an archive of arrays")
             with archive:
-                unpacked = sum(member.file_size for member in archive.zip.infolist())
+                members: list[zipfile.ZipInfo] = archive.zip.infolist() if archive.zip is not None else []
+                unpacked = sum(member.file_size for member in members)
                 if unpacked > max(FREE_BYTES, MOST_GROWTH * size):
                     raise ValueError(f"its {size} bytes unpack to {unpacked}")
                 yield archive
@@ -57,9 +59,11 @@ def npz_archive(path: str | os.PathLike[str], described: str) -> Iterator[NpzFil
         RecursionError,
         RuntimeError,
         SyntaxError,
+        SystemError,
         TypeError,
         ValueError,
         struct.error,
+        tokenize.TokenError,
         zipfile.BadZipFile,
         zlib.error,
     ) as fault:

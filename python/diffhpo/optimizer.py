@@ -6,8 +6,9 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -315,13 +316,16 @@ class Optimizer:
             executor: where they run instead of in threads: a ProcessPoolExecutor, a Dask client's, or any
                 other `concurrent.futures.Executor`. It is not shut down.
             catch: exceptions of the objective that mark a failed trial; others are raised.
-            path: a file that is saved after every value, see `save`.
+            path: a file that is saved after every value, see `save`; meanwhile `path`.lock keeps other
+                processes from it, on POSIX systems.
             progress: show a bar on stderr.
 
         Raises:
             InputError: on a bad number, or an objective that returns anything but a number.
             InputError: from inside of an objective, or of another thread, while a run is going on.
-            CheckpointError: if `path` cannot be written; it is tried before the first evaluation.
+            CheckpointError: if `path` cannot be written: before the first evaluation where that can be known,
+                and else after the value was told.
+            RunError: if another process runs on `path`.
 
         Example:
             >>> from diffhpo.space import Float, Space
@@ -331,12 +335,9 @@ class Optimizer:
             True
         """
         from diffhpo.evaluation import evaluate
+        from diffhpo.optimizer_file import locked
 
-        with self._lock:
-            if self._running:
-                raise InputError("run is called while a run of this optimizer is going on; see workers")
-            self._running = True
-        try:
+        with self._only_run(), locked(path):
             evaluate(
                 self,
                 objective,
@@ -347,8 +348,6 @@ class Optimizer:
                 path=path,
                 progress=progress,
             )
-        finally:
-            self._running = False
 
     @classmethod
     def minimize(
@@ -380,6 +379,7 @@ class Optimizer:
         Raises:
             InputError: as `run`.
             CheckpointError: if the file cannot be read or written, or is of another space, seed or direction.
+            RunError: if another process runs on the file.
 
         Example:
             >>> from diffhpo.space import Float, Space
@@ -388,9 +388,8 @@ class Optimizer:
             >>> round(found.best[0]["x"], 1)
             0.3
         """
-        optimizer = cls._started(space, seed, "minimize", path)
         how = {"workers": workers, "executor": executor, "catch": catch, "path": path, "progress": progress}
-        return optimizer._until(objective, n_trials, how)
+        return cls._until(objective, n_trials, (space, seed, "minimize"), how)
 
     @classmethod
     def maximize(
@@ -407,9 +406,8 @@ class Optimizer:
         progress: bool = True,
     ) -> Optimizer:
         """Maximise a function in one call; see `minimize`."""
-        optimizer = cls._started(space, seed, "maximize", path)
         how = {"workers": workers, "executor": executor, "catch": catch, "path": path, "progress": progress}
-        return optimizer._until(objective, n_trials, how)
+        return cls._until(objective, n_trials, (space, seed, "maximize"), how)
 
     @_one_at_a_time
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -501,14 +499,36 @@ class Optimizer:
         found.unfinished = [place for place, trial in enumerate(found._trials) if trial.pending]
         return found
 
+    @classmethod
     def _until(
-        self, objective: Callable[[dict[str, Any]], float], n_trials: int, how: dict[str, Any]
+        cls,
+        objective: Callable[[dict[str, Any]], float],
+        n_trials: int,
+        what: tuple[Space, int, str],
+        how: dict[str, Any],
     ) -> Optimizer:
-        """Run until there are `n_trials` trials with a value or a failure, those before included."""
-        left = whole_number(n_trials, "n_trials") - sum(not trial.pending for trial in self._trials)
-        if left > 0:
-            self.run(objective, left, **how)
-        return self
+        """Run until there are `n_trials` trials with a value or a failure, those of the file included."""
+        from diffhpo.evaluation import evaluate
+        from diffhpo.optimizer_file import locked
+
+        with locked(how["path"]):  # before the file is read: another process may be about to replace it
+            optimizer = cls._started(*what, how["path"])
+            left = whole_number(n_trials, "n_trials") - sum(not trial.pending for trial in optimizer._trials)
+            if left > 0:
+                evaluate(optimizer, objective, left, **how)
+        return optimizer
+
+    @contextmanager
+    def _only_run(self) -> Iterator[None]:
+        """Raise an InputError while another `run` of this optimizer is going on."""
+        with self._lock:
+            if self._running:
+                raise InputError("run is called while a run of this optimizer is going on; see workers")
+            self._running = True
+        try:
+            yield
+        finally:
+            self._running = False
 
     def _from_elsewhere(self, trial: Trial) -> _Known:
         if not isinstance(trial, Trial):

@@ -3,18 +3,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from diffhpo.atomic_write import reason_and_remedy
 from diffhpo.errors import CheckpointError, InputError, SpaceError
+from diffhpo.file_path import file_path
 from diffhpo.history import Array
 from diffhpo.json_text import parse_json
 from diffhpo.model.tensor_file import read_tensors, refuse_unknown, write_tensors
+from diffhpo.run_lock import RunLock
 from diffhpo.space import Space
 
 #: Version of the file's layout; a reader refuses files of a later one.
@@ -42,6 +48,33 @@ class OptimizerState:
     initial: int
     own_policy: bool
     """Whether a policy was given."""
+
+
+@contextlib.contextmanager
+def locked(path: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Hold `path`.lock, so that no second process runs on the file; without a path nothing is held.
+
+    An owner that died does not count, on whatever host it was: what is preempted goes on elsewhere. Windows
+    has no such lock.
+
+    Raises:
+        RunError: if another process holds it.
+        CheckpointError: if it, and so the file, cannot be written.
+    """
+    if path is None or sys.platform == "win32":
+        yield
+        return
+    file = file_path(path)
+    if file.is_dir():
+        raise CheckpointError(f"{path} could not be written: it is a directory; name a file in it")
+    try:
+        lock = RunLock(file.parent / f"{file.name}.lock", str(path), temporary=True)
+    except ValueError as error:  # a null character in the name
+        raise CheckpointError(f"{path} could not be written: {error}") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} could not be written: {reason_and_remedy(error)}") from error
+    with lock:
+        yield
 
 
 def write_state(path: str | os.PathLike[str], space: Space, state: OptimizerState) -> None:

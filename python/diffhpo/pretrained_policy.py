@@ -31,6 +31,7 @@ from diffhpo.policy import (
 )
 from diffhpo.pretrained import pretrained_model
 from diffhpo.ranker import Ranker
+from diffhpo.torch_defaults import torch_defaults
 from diffhpo.whole_number import whole_number
 
 _KINDS = (CONTINUOUS, STEPPED, CATEGORICAL)
@@ -127,6 +128,7 @@ class PretrainedPolicy:
         (2, 1)
     """
 
+    @torch_defaults()
     def __init__(
         self,
         model: UniversalModel | None = None,
@@ -236,6 +238,7 @@ class PretrainedPolicy:
         parts = np.array_split(pool, -(-len(pool) // self.recipe.pool_chunk))
         return int(_combined(np.concatenate([_scores(scorers, part) for part in parts])).argmax())
 
+    @torch_defaults()
     def read(self, history: History) -> InContextModel:
         """The model with the trials of the history in context; a failed trial has the worst value seen."""
         if not 1 <= history.dim <= MAX_DIM:

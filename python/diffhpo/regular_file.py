@@ -62,6 +62,6 @@ def refuse_special(descriptor: int, path: str | os.PathLike[str]) -> None:
     """Raise an OSError unless an open file is a regular one."""
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, "it is a directory", os.fspath(path))
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))

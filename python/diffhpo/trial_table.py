@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from diffhpo.atomic_write import write_atomically
+from diffhpo.atomic_write import reason_and_remedy, write_atomically
 from diffhpo.errors import DataError, SpaceError
 from diffhpo.json_text import parse_json
 from diffhpo.regular_file import read_regular_file
@@ -218,7 +218,7 @@ def write_configurations(
     names: Sequence[str],
     configurations: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Write configurations as CSV, a column per name, to a file or an open stream.
+    """Write configurations as CSV, a column per name, to a file, whole or not at all, or to an open stream.
 
     A file that is there is replaced when all is written, or stays as it is.
 
@@ -230,7 +230,7 @@ def write_configurations(
     writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(configurations)
-    named = target if isinstance(target, (str, os.PathLike)) else "the output"
+    named = target if isinstance(target, (str, os.PathLike)) else getattr(target, "name", "the output")
     try:
         if target is None:
             raise OSError("it is closed")
@@ -244,5 +244,7 @@ def write_configurations(
             write_atomically(Path(target), text.getvalue().encode("utf-8"))
     except BrokenPipeError:
         raise
-    except (OSError, UnicodeEncodeError) as error:
+    except UnicodeEncodeError as error:
         raise DataError(f"{named} could not be written: {error}") from error
+    except OSError as error:
+        raise DataError(f"{named} could not be written: {reason_and_remedy(error)}") from error

@@ -18,6 +18,27 @@ from fault_rows import PROMISES, ROWS
 TESTS = Path(__file__).resolve().parents[1]
 PAGE = TESTS.parent / "docs" / "reliability.md"
 
+HOSTILE_FILES = (
+    "",
+    "## Files that others made",
+    "",
+    "Every reader of files takes regular files alone, reads them once and whole, and answers anything",
+    "else with an error of `diffhpo.errors`. No file runs code, and none makes a reader use memory out",
+    "of proportion to its size: sizes that a checkpoint states are compared with its tensors before a",
+    "model is built, archives and gzip files have limits on what they unpack to, JSON on its depth. A",
+    "key that comes twice in an object, a number beyond double precision and a header of numbers are",
+    "refused where they would change what is read. Checkpoints and saved optimizers carry a SHA-256 of",
+    "all that is in them (files written before it was there are read without), records of a journal a",
+    "CRC-32, archives of `data fetch` a SHA-256 that the package knows. Histories, spaces and",
+    "benchmarks in text have none: a changed digit in them is another number.",
+    "",
+    "`.ci/fuzz` gives the readers damaged files, guided by the branches that they reach: a minute in",
+    "CI, as long as wanted by hand ([contributing](contributing.md)). Calls of the native module are",
+    "fuzzed under AddressSanitizer and UndefinedBehaviorSanitizer (`.ci/sanitizers`). What is not",
+    "promised: XGBoost and SQLite read the surrogates and studies that they are given; of a surrogate",
+    "the trees are checked before, of a study nothing.",
+)
+
 
 OTHER_VERSIONS = """\
 ## Files of other versions
@@ -86,7 +107,7 @@ def page() -> str:
     for row, (fault, outcome) in ROWS.items():
         shown = "<br>".join(f"`{name}`" for name in tests.get(row, []))
         lines.append(f"| {row} | {fault} | {outcome} | {shown} |")
-    return "\n".join(lines) + "\n\n" + OTHER_VERSIONS
+    return "\n".join([*lines, *HOSTILE_FILES]) + "\n\n" + OTHER_VERSIONS
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same suggestions whatever runs them, and a state that no interruption changes."""
 
+import copy
 import os
 import signal
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 import torch
 
 from diffhpo import Categorical, Float, Int, Optimizer, Space
+from diffhpo.kernels.ops import native_isas
+from diffhpo.model import Denoiser, Network
 from diffhpo.pretrained_policy import PretrainedPolicy
 
 SPACE = Space({"lr": Float(1e-4, 1.0, log=True), "depth": Int(1, 9), "kind": Categorical("abc")})
@@ -74,6 +77,40 @@ def test_35_candidates_do_not_depend_on_how_many_are_drawn():
     whole = run.generate(40, seed=3, steps=10)
     for count in (1, 7, 39):
         assert torch.equal(whole[:count], run.generate(count, seed=3, steps=10))
+
+
+@pytest.mark.fault(35)
+@pytest.mark.parametrize("isa", native_isas(runnable=True))
+def test_35_threads_on_every_instruction_set(isa, monkeypatch):
+    monkeypatch.setenv("DIFFHPO_ISA", isa)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 16):
+            torch.set_num_threads(threads)
+            found.append(suggestions())
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.fault(35)
+def test_35_instruction_sets_agree_within_the_stated_bound():
+    """docs/numerics.md: each is at most twice as far from float64 as torch in float32."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = Network(6, width=64, blocks=2)
+    exact = Denoiser(copy.deepcopy(network).double())
+    denoiser = Denoiser(network)
+
+    def sample(executor, of=denoiser):
+        return of.sample(None, 200, seed=3, steps=50, executor=executor).double()
+
+    bound = 2 * 2 * (sample("reference") - sample("reference", exact)).abs().mean()
+    found = {isa: sample(f"cpu-{isa}") for isa in native_isas(runnable=True)}
+    for one in found:
+        for other in found:
+            assert (found[one] - found[other]).abs().mean() <= bound, (one, other)
+    assert 0 < bound < 1e-5
 
 
 @pytest.mark.fault(34)

@@ -99,7 +99,7 @@ def test_25_a_damaged_weight_is_seen_by_its_checksum_and_old_files_have_none(che
     data[-5] ^= 4  # of the last number's mantissa
     damaged = checkpoint.with_name("damaged")
     damaged.write_bytes(data)
-    with pytest.raises(CheckpointError, match="is damaged: its sha256 was [0-9a-f]{64} when written"):
+    with pytest.raises(CheckpointError, match=r"is damaged: its sha256 was [0-9a-f]{64} when"):
         load_checkpoint(damaged)
     tensors, text = stated(checkpoint)
     checkpoint.write_bytes(save(tensors, text))
@@ -129,7 +129,7 @@ def test_25_what_was_read_does_not_follow_the_file(checkpoint):
         '{"x": {"type": "int", "low": 0, "high": 1' + "0" * 400 + "}}",
         '{"x": {"type": "int", "low": 0, "high": 1' + "0" * 5000 + "}}",
         '{"x": {"type": "categorical", "choices": [1, 1e400]}}',
-        '{"x": {"type": "categorical", "choices": ' + "[" * 990 + "]" * 990 + "}}",
+        '{"x": {"type": "categorical", "choices": [1, ' + "[" * 300 + "]" * 300 + "]}}",
         '{"x": {"type": "ordinal", "choices": ' + json.dumps(list(range(200_000))) + "}}",
         '{"x": {"type": "ordinal", "choices": ' + json.dumps([[i] for i in range(9_000)]) + "}}",
         '{"x": {"type": ["float"], "low": 0, "high": 1}}',
@@ -173,7 +173,7 @@ def test_25_histories_are_not_misread(tmp_path):
 
 @pytest.mark.fault(25)
 @pytest.mark.parametrize(
-    "value", ["1e400", "NaN", "-Infinity", "1" + "0" * 400, "1" + "0" * 5000, '"1"', "true", "null"]
+    "value", ["1e400", "NaN", "-Infinity", "1" + "0" * 400, "1" + "0" * 5000, '"1"', "null"]
 )
 def test_25_what_is_no_number_in_a_benchmark(value, tmp_path):
     wrong = json.dumps(TABLES).replace("0.5", value)
@@ -193,7 +193,9 @@ def test_25_a_task_that_comes_twice_is_refused(tmp_path):
 @pytest.mark.fault(25)
 def test_25_bombs_are_not_unpacked(tmp_path):
     before = peak_megabytes()
-    (tmp_path / "a.json.gz").write_bytes(gzip.compress(b"[" + b" " * (300 << 20) + b"]", 1))
+    with gzip.open(tmp_path / "a.json.gz", "wb", 1) as out:
+        for _ in range(300):
+            out.write(b" " * (1 << 20))
     with pytest.raises(DataError, match="unpacks to more than"):
         read_json(tmp_path / "a.json.gz")
     with zipfile.ZipFile(tmp_path / "0.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as out:
@@ -207,7 +209,7 @@ def test_25_bombs_are_not_unpacked(tmp_path):
                 member.write(bytes(1 << 20))
     with pytest.raises(DataError, match="unpack to"):
         load_rollouts(tmp_path, 0)
-    assert peak_megabytes() < before + 500
+    assert peak_megabytes() < before + 250
 
 
 @pytest.mark.fault(25)
@@ -228,8 +230,8 @@ def test_27_archives_that_ask_for_much_write_nothing(tmp_path):
     target = tmp_path / "target"
     target.mkdir()
     for method, name, reason in (
-        (zipfile.ZIP_LZMA, "a", "not by deflate"),
-        (zipfile.ZIP_BZIP2, "a", "not by deflate"),
+        (zipfile.ZIP_LZMA, "a", "another way than deflate"),
+        (zipfile.ZIP_BZIP2, "a", "another way than deflate"),
         (zipfile.ZIP_DEFLATED, "a" * 300, "over 255 bytes"),
         (zipfile.ZIP_DEFLATED, "large", "more than 1000 bytes"),
     ):

@@ -36,7 +36,7 @@ def seeds():
             yield tensor_bytes.as_input(path.read_bytes())
             yield path.read_bytes()
         trainer = Trainer(network, transformer, schedule, batch=2, executor="reference")
-        trainer.fit(Sampler(History([[0.1], [0.4], [0.7]], [1.0, 3.0, 2.0])), 1)
+        trainer.fit(Sampler(History([[0.1], [0.4], [0.7]], [1.0, 3.0, 2.0]), timesteps=3), 1)
         trainer.save(path)
         yield tensor_bytes.as_input(path.read_bytes())
 

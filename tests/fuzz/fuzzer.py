@@ -6,13 +6,14 @@ python tests/fuzz/fuzzer.py [SECONDS a target] [TARGET ...]
 A target is a file `fuzz_NAME.py` with `seeds()`, a few valid inputs made by code, and `one_input(data,
 folder)`, which gives an input to a reader. Nothing but the errors of diffhpo.errors may come out of it, in
 less than a second of processor time and with less than 1 GB of memory. What fails is kept as
-NAME-crash-SHA1 in the directory that FUZZ_FOUND names, `build/fuzz` by default: mend the fault, and add the
+NAME-SHA1 in the directory that FUZZ_FOUND names, `build/fuzz` by default: mend the fault, and add the
 input to `regressions.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import os
 import sys
@@ -57,19 +58,25 @@ TOKENS = (
 )
 
 
-def guarded(module: ModuleType) -> Callable[[bytes], None]:
-    """The target's `one_input` with its limit of time, in a directory of its own."""
+def guarded(module: ModuleType, found: Path | None = None) -> Callable[[bytes], None]:
+    """The target's `one_input` with its limit of time; what fails is kept in `found`."""
     from diffhpo.errors import DiffHPOError
 
     folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
 
     def one_input(data: bytes) -> None:
         started = time.process_time()
-        with contextlib.suppress(DiffHPOError):
-            module.one_input(data, folder)
-        spent = time.process_time() - started
-        if spent > MOST_SECONDS:
-            raise TimeoutError(f"{spent:.1f} s of processor time on {len(data)} bytes")
+        try:
+            with contextlib.suppress(DiffHPOError):
+                module.one_input(data, folder)
+            spent = time.process_time() - started
+            if spent > MOST_SECONDS:
+                raise TimeoutError(f"{spent:.1f} s of processor time on {len(data)} bytes")
+        except BaseException:
+            if found is not None:
+                name = module.__name__.removeprefix("fuzz_")
+                (found / f"{name}-{hashlib.sha1(data).hexdigest()}").write_bytes(data)
+            raise
 
     return one_input
 
@@ -110,7 +117,7 @@ def run(name: str, seconds: int, found: Path) -> None:
         "-seed=1",
         "-verbosity=1",
     ]
-    atheris.Setup([name, *flags, str(corpus)], guarded(module))
+    atheris.Setup([name, *flags, str(corpus)], guarded(module, found))
     atheris.Fuzz()
 
 

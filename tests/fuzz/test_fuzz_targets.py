@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fuzz targets without a fuzzer: their seeds, what was found before, and a fixed sample of damaged seeds."""
+"""The fuzz targets without a fuzzer: seeds, what was found before, and a fixed sample of damaged seeds."""
 
 import sys
 from pathlib import Path

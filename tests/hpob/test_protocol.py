@@ -328,7 +328,9 @@ def test_row_numbers_of_any_integer_type_are_taken(tiny_root: Path, answer: Any)
     assert run.rows == [5, 4, 1, 2, 39, 7]  # 0, 3, 6, 7 are the first rows that are left
 
 
-@pytest.mark.parametrize("answer", [-1, 35, 3.0, "3", None, True, np.array([3, 4]), np.array([[0.1, 0.2]])])
+@pytest.mark.parametrize(
+    "answer", [-1, 35, 36, 100, 3.0, "3", None, True, np.array([3, 4]), np.array([[0.1, 0.2]])]
+)
 def test_other_answers_to_the_discrete_question_are_refused(tiny_root: Path, answer: Any) -> None:
     task = Benchmark(tiny_root).task("100", "1")
     with pytest.raises(InputError, match=r"Always\.observe_and_suggest returned .*0 to 34"):

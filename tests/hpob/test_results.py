@@ -47,6 +47,16 @@ def test_numbers_of_numpy_are_written_as_numbers(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "m.json").read_text()) == {"s": {"t": {"a": [0.25, 0.5]}}}
 
 
+def test_every_run_comes_in_the_order_of_the_file() -> None:
+    results = {"b": {"2": {"s1": [0.1], "s0": [0.2]}, "1": {"s0": [0.3]}}, "a": {"9": {"s0": [0.4, 0.5]}}}
+    assert list(runs(results)) == [
+        (("b", "2", "s1"), [0.1]),
+        (("b", "2", "s0"), [0.2]),
+        (("b", "1", "s0"), [0.3]),
+        (("a", "9", "s0"), [0.4, 0.5]),
+    ]
+
+
 @pytest.mark.parametrize("method", ["RS-C", "GP-C", "DGP-C", "FSBO2-C", "OptFormer-EI", "Vizier"])
 def test_published_curves_are_read(data_directory: Path, method: str) -> None:
     results = read_results(data_directory / "published-curves" / f"{method}.json")
@@ -96,7 +106,7 @@ def test_wrong_results_are_refused_with_their_place(results: Any, reason: str, t
 
 
 def test_rounding_beyond_the_ends_is_taken_and_a_warning_points_at_the_callers_line() -> None:
-    edge = {"s": {"t": {"a": [-5e-10, 1 + 5e-10]}}}
+    edge = {"s": {"t": {"a": [-1e-9, 1 + 1e-9]}}}
     assert check_results(edge) == edge
     for beyond in (-2e-9, 1 + 2e-9):
         with pytest.raises(DataError, match=r"entry 0 is .*numbers in \[0, 1\]"):

@@ -39,6 +39,8 @@ def test_a_task_holds_its_table_read_only() -> None:
     ("x", "y", "message"),
     [
         (X[:6], Y, r"X has shape \(6, 2\) and y has 7 values in tables.json"),
+        (X, Y[:6], r"X has shape \(7, 2\) and y has 6 values"),
+        (np.zeros((7, 1, 1)), Y, r"X has shape \(7, 1, 1\)"),
         ([1.0, 2.0], [1.0, 2.0], r"X has shape \(2,\)"),
         (np.empty((0, 2)), [], r"X has shape \(0, 2\) and y has 0"),
         (np.empty((2, 0)), [1.0, 2.0], r"X has shape \(2, 0\)"),
@@ -69,6 +71,7 @@ def test_an_initial_design_is_cut_to_five_rows() -> None:
         ("01234", r"is '01234'; a list of 5"),
         ({0: 1}, r"a list of 5"),
         ([0, 1, 2, 3, 7], r"has row 7; rows are whole numbers from 0 to 6"),
+        ([0, 1, 2, 3, 100], r"has row 100"),
         ([-1, 1, 2, 3, 4], r"has row -1"),
         ([0, 1, 2, 3, True], r"has row True"),
         ([0, 1, 2, 3, 4.0], r"has row 4.0"),

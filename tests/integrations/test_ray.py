@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Ray Tune searcher by its contract, without Ray running, and one small run of Tune."""
 
+import json
 import math
 import warnings
 
@@ -204,6 +205,30 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
             searched(0).restore(path)
     with pytest.raises(CheckpointError, match="nowhere"):
         searched(0).restore(str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optimizer": 3},
+        {"optimizer": "not base64"},
+        {"optimizer": "AAAA"},
+        {"places": {"0": 10**9}},
+        {"places": {"0": -1}},
+        {"places": [1]},
+        {"first": [99]},
+        {"first": None},
+    ],
+    ids=str,
+)
+def test_a_damaged_checkpoint_is_refused_and_the_search_goes_on(change, tmp_path):
+    path = tmp_path / "state"
+    searched(3).save(str(path))
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    search = searched(2)
+    with pytest.raises(CheckpointError):
+        search.restore(str(path))
+    assert search.suggest("next") is not None
 
 
 @pytest.mark.parametrize(

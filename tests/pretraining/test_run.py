@@ -2,6 +2,8 @@
 """A run that was stopped goes on as if it had not been."""
 
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,8 +68,11 @@ def test_a_run_in_pieces_reaches_the_same_bits(uninterrupted, tmp_path):
         assert torch.equal(found[name], value), name
 
 
+@pytest.mark.fault(29)
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_a_killed_run_reaches_the_same_bits(uninterrupted, tmp_path):
+def test_a_killed_run_reaches_the_same_bits(  # DIFFHPO_KILLS=50: at fifty random moments
+    uninterrupted, tmp_path
+):
     program = (
         "import sys, torch\n"
         "from diffhpo.pretraining.preset import preset_named\n"
@@ -80,18 +85,33 @@ def test_a_killed_run_reaches_the_same_bits(uninterrupted, tmp_path):
     )
     script = tmp_path / "train.py"
     script.write_text(program)
-    directory = tmp_path / "run"
-    process = subprocess.Popen([sys.executable, str(script), str(directory)], env=os.environ)
-    deadline = time.monotonic() + 60
-    while not (directory / "checkpoint.safetensors").exists() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.kill()
-    process.wait()
-    assert load_universal(directory / "checkpoint.safetensors").step < TINY.steps
-    PretrainingRun(directory, SyntheticTasks(3), TINY, seed=5).fit(progress=False)
-    expected = weights(uninterrupted)[1]
-    for name, value in weights(directory)[1].items():
-        assert torch.equal(value, expected[name]), name
+    directory, expected = tmp_path / "run", weights(uninterrupted)[1]
+    checkpoint, chance = directory / "checkpoint.safetensors", random.Random(2)
+
+    def stamp():
+        return checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+
+    def finish():
+        PretrainingRun(directory, SyntheticTasks(3), TINY, seed=5).fit(progress=False)
+        for name, value in weights(directory)[1].items():
+            assert torch.equal(value, expected[name]), name
+        assert not list(directory.rglob(".*"))
+
+    kills = 0
+    while kills < int(os.environ.get("DIFFHPO_KILLS", "1")):
+        before = stamp()
+        process = subprocess.Popen([sys.executable, str(script), str(directory)], env=os.environ)
+        deadline = time.monotonic() + 120
+        while stamp() == before and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        # At once, or at any moment of the steps and the rollouts that follow.
+        time.sleep(chance.choice((0, chance.random())) if kills else 0)
+        process.kill()
+        kills += process.wait() != 0
+        if load_universal(checkpoint).step == TINY.steps:
+            finish()
+            shutil.rmtree(directory)
+    finish()
 
 
 def test_metrics_have_each_step_once(uninterrupted, tmp_path):
@@ -99,8 +119,8 @@ def test_metrics_have_each_step_once(uninterrupted, tmp_path):
     run = PretrainingRun(tmp_path, SyntheticTasks(3), preset, seed=5)
     original = run._save
 
-    def save_and_stop(rows):
-        original(rows)
+    def save_and_stop():
+        original()
         if run.step == 120:
             raise KeyboardInterrupt
 

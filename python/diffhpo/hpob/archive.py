@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import stat
 import struct
@@ -35,8 +36,8 @@ def unpack(
         {path inside the target: (bytes, sha256)}.
 
     Raises:
-        DataError: if the archive is missing, damaged, encrypted, not compressed by deflate or over a limit, or
-            holds a link or another special file, a path that is absolute, leads out of the target or comes twice.
+        DataError: if the archive is missing, damaged, encrypted, not compressed by deflate, over
+            a limit, or holds a link, a special file, or a path that is absolute, leads out or comes twice.
     """
     files: dict[str, tuple[int, str]] = {}
     left = max_bytes
@@ -69,6 +70,11 @@ def unpack(
                 files[path.relative_to(target).as_posix()] = (size, digest.hexdigest())
     except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
         raise DataError(f"{archive} holds {error.filename} twice; refused") from error
+    except OSError as error:
+        # The archive names a place that is not in it; all else is the target's fault.
+        if error.errno != errno.EINVAL:
+            raise
+        raise DataError(f"{archive} cannot be unpacked ({error}); delete it and fetch it again") from error
     except (
         *(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError),
         # A name or a field that is not what the format says.

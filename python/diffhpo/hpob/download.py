@@ -9,6 +9,7 @@ import http.client
 import logging
 import os
 import ssl
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -162,7 +163,12 @@ class _ResumingDownloader:
 
         name = self.part.name.removesuffix(".part")
         return tqdm(
-            total=self.size, initial=have, unit="B", unit_scale=True, desc=name, disable=not self.progress
+            total=self.size,
+            initial=have,
+            unit="B",
+            unit_scale=True,
+            desc=name,
+            disable=not self.progress or sys.stderr is None,
         )
 
 

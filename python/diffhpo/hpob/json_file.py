@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from diffhpo.atomic_write import write_atomically
+from diffhpo.atomic_write import reason_and_remedy, write_atomically
 from diffhpo.errors import DataError
 from diffhpo.json_text import parse_json
 from diffhpo.regular_file import read_regular_file
@@ -41,10 +41,13 @@ def read_bytes(path: Path) -> bytes:
         contents = read_regular_file(path)
         if path.suffix == ".gz":
             most = max(FREE_BYTES, MOST_GROWTH * len(contents))
+            unpacked = io.BytesIO()
             with gzip.GzipFile(fileobj=io.BytesIO(contents)) as stream:
-                contents = stream.read(most + 1)
-            if len(contents) > most:
-                raise DataError(f"{path} unpacks to more than {most} bytes; refused")
+                while chunk := stream.read(1 << 20):
+                    unpacked.write(chunk)
+                    if unpacked.tell() > most:
+                        raise DataError(f"{path} unpacks to more than {most} bytes; refused")
+            contents = unpacked.getvalue()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path} is not a complete gzip file ({error}); fetch or copy it again") from error
     except OSError as error:
@@ -95,4 +98,4 @@ def write_json(path: Path, value: Any) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, contents)
     except OSError as error:
-        raise DataError(f"{path} was not written: {error.strerror or error}") from error
+        raise DataError(f"{path} was not written: {reason_and_remedy(error)}") from error

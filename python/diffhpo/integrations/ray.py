@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from diffhpo import __version__
-from diffhpo.atomic_write import write_atomically
+from diffhpo.atomic_write import reason_and_remedy, write_atomically
 from diffhpo.errors import CheckpointError, DependencyError, ExhaustedWarning, InputError, InputWarning
 from diffhpo.file_schema import WRITER, check_schema
 from diffhpo.json_text import parse_json
@@ -176,16 +176,21 @@ class DiffusionSearch(Searcher):  # type: ignore[misc, unused-ignore]  # where R
         """
         state: dict[str, Any] = {"version": _VERSION, WRITER: __version__, "metric": self._metric}
         if self._optimizer is not None:
-            with tempfile.TemporaryDirectory() as folder:
-                self._optimizer.save(Path(folder, "optimizer"))
-                saved = Path(folder, "optimizer").read_bytes()
+            try:
+                with tempfile.TemporaryDirectory() as folder:
+                    self._optimizer.save(Path(folder, "optimizer"))
+                    saved = Path(folder, "optimizer").read_bytes()
+            except (OSError, CheckpointError) as error:
+                raise CheckpointError(f"{checkpoint_path} cannot be written: {error}") from error
             state["optimizer"] = base64.b64encode(saved).decode()
             state["places"] = self._place
             state["first"] = self._first
         try:
             write_atomically(Path(checkpoint_path), json.dumps(state).encode())
         except OSError as error:
-            raise CheckpointError(f"{checkpoint_path} cannot be written: {error}") from error
+            raise CheckpointError(
+                f"{checkpoint_path} cannot be written: {reason_and_remedy(error)}"
+            ) from error
 
     def restore(self, checkpoint_path: str) -> None:
         """Takes up what `save` wrote; where this search has no space yet, as soon as it has.

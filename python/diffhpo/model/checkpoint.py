@@ -17,6 +17,7 @@ from diffhpo.model.predictor import Predictor
 from diffhpo.model.schedule import NoiseSchedule
 from diffhpo.model.tensor_file import build, named, read_tensors, refuse_unknown, write_tensors
 from diffhpo.model.transformer import Transformer
+from diffhpo.torch_defaults import torch_defaults
 
 #: Version of the file's layout; a reader refuses files of a later one.
 SCHEMA = 1
@@ -65,6 +66,7 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Non
     write_tensors(path, tensors, metadata)
 
 
+@torch_defaults()
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a checkpoint written by `save_checkpoint`; pickles are never read.
 

@@ -19,6 +19,7 @@ from diffhpo.model.reverse_process import ReverseProcess
 from diffhpo.model.run_context import Context, RunContext, embed_context
 from diffhpo.model.schedule import NoiseSchedule
 from diffhpo.model.transformer import Transformer
+from diffhpo.torch_defaults import torch_defaults
 
 _KEPT_PROCESSES = 8
 
@@ -127,6 +128,7 @@ class Denoiser:
             stop_after=stop_after,
         )[0]
 
+    @torch_defaults()
     @torch.no_grad()
     def sample_jobs(
         self,

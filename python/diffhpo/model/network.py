@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from diffhpo.errors import InputError
+from diffhpo.torch_defaults import float32
 from diffhpo.whole_number import MOST_SIZE, whole_number
 
 #: Row of the flag embedding that stands for "flag withheld" (classifier-free guidance).
@@ -81,6 +82,7 @@ class Network(nn.Module):
         torch.Size([5, 3])
     """
 
+    @float32()
     def __init__(
         self,
         dim: int,

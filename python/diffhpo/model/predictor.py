@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from diffhpo.errors import InputError
 from diffhpo.model.bar_distribution import BarDistribution, normal_borders
 from diffhpo.model.transformer import ContextEmbedding
+from diffhpo.torch_defaults import float32
 
 
 class AttendingLayer(nn.Module):
@@ -74,6 +75,7 @@ class Predictor(nn.Module):
     #: (bars + 1,) of the standardised values.
     borders: Tensor
 
+    @float32()
     def __init__(
         self,
         dim: int,

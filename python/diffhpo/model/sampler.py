@@ -14,6 +14,7 @@ from diffhpo.history import History
 from diffhpo.kernels import training_reference
 from diffhpo.kernels.training_problem import DrawRule, TrialTable
 from diffhpo.model.transformer import ContextBatch, rank_within
+from diffhpo.torch_defaults import torch_defaults
 from diffhpo.whole_number import whole_number
 
 
@@ -60,6 +61,7 @@ class Sampler:
         (torch.Size([4, 1]), torch.Size([4]), torch.Size([4, 3]))
     """
 
+    @torch_defaults()
     def __init__(
         self,
         history: History,

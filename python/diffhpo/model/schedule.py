@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from diffhpo.errors import InputError
+from diffhpo.torch_defaults import torch_defaults
 from diffhpo.whole_number import whole_number
 
 
@@ -59,6 +60,7 @@ class NoiseSchedule:
         4.04e-05
     """
 
+    @torch_defaults()
     def __init__(self, betas: Tensor) -> None:
         betas = torch.as_tensor(betas, dtype=torch.float64)
         if betas.ndim != 1 or len(betas) == 0:
@@ -76,11 +78,13 @@ class NoiseSchedule:
         return len(self.betas)
 
     @classmethod
+    @torch_defaults()
     def linear(cls, steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> NoiseSchedule:
         """Equally spaced variances from `beta_start` to `beta_end` (Ho et al. 2020, section 4)."""
         return cls(torch.linspace(beta_start, beta_end, steps, dtype=torch.float64))
 
     @classmethod
+    @torch_defaults()
     def cosine(cls, steps: int = 1000, offset: float = 0.008) -> NoiseSchedule:
         """Variances from a squared-cosine alpha_bar, capped at 0.999 (Nichol and Dhariwal 2021, eq. 17)."""
         t = torch.arange(steps + 1, dtype=torch.float64) / steps
@@ -118,6 +122,7 @@ class NoiseSchedule:
             raise InputError(f"steps runs from {chosen[0]} to {chosen[-1]}; levels are 0 to {total - 1}")
         return chosen
 
+    @torch_defaults()
     def reverse(self, steps: int | Sequence[int] = 1000, method: str = "ddpm") -> ReverseCoefficients:
         """Coefficients of every reverse step over the chosen timesteps.
 

@@ -15,12 +15,13 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from diffhpo import __version__
-from diffhpo.atomic_write import write_atomically
+from diffhpo.atomic_write import reason_and_remedy, write_atomically
 from diffhpo.errors import CheckpointError
 from diffhpo.file_path import file_path
 from diffhpo.file_schema import WRITER, check_schema
 from diffhpo.json_text import parse_json
 from diffhpo.regular_file import read_regular_file
+from diffhpo.torch_defaults import undisturbed_generator
 
 #: A file is read whole, and once: a mapped one would follow every later change, and its end ends the process.
 MOST_BYTES = 4 << 30
@@ -61,7 +62,8 @@ def write_tensors(
     try:
         write_atomically(target, data)
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
-        raise CheckpointError(f"{path} could not be written: {error}; nothing was changed") from error
+        reason = reason_and_remedy(error) if isinstance(error, OSError) else str(error)
+        raise CheckpointError(f"{path} could not be written and is as it was: {reason}") from error
 
 
 def read_tensors(
@@ -194,6 +196,7 @@ def build(kind: type[Module], config: Any, state: Mapping[str, Tensor], path: ob
                 f"{path} does not fit the shapes that it states: {name} is {found} and "
                 f"{state[name].dtype if found is not None else 'not there'}; floats of {stated} are needed"
             )
-    module = kind(**config)
+    with undisturbed_generator():  # the initial weights are drawn, and replaced at once
+        module = kind(**config)
     module.load_state_dict(state)
     return module

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from diffhpo.model.noise_adder import NoiseAdder
 from diffhpo.model.sampler import Sampler
 from diffhpo.model.schedule import NoiseSchedule
 from diffhpo.model.transformer import Transformer
+from diffhpo.torch_defaults import torch_defaults
 from diffhpo.whole_number import whole_number
 
 #: Steps of one native call at most: a bound on what an exception could lose.
@@ -76,6 +78,7 @@ class Trainer:
     step: int = field(default=0, init=False)
     losses: list[float] = field(default_factory=list, init=False)
 
+    @torch_defaults()
     def __post_init__(self) -> None:
         for name, part, kind in (
             ("network", self.network, Network),
@@ -107,6 +110,7 @@ class Trainer:
         """
         return training_executor(self.executor, not_covered(self.network, self.transformer)).name
 
+    @torch_defaults()
     def fit(
         self,
         sampler: Sampler,
@@ -139,7 +143,9 @@ class Trainer:
         self._check(sampler, steps)
         first, taken = len(self.losses), 0
         best, best_step = float("inf"), 0
-        with tqdm(total=steps, disable=not progress, desc="training", unit="step") as bar:
+        with tqdm(
+            total=steps, disable=not progress or sys.stderr is None, desc="training", unit="step"
+        ) as bar:
             while taken < steps:
                 count = min(steps - taken, _PROGRESS_CHUNK if progress else NATIVE_CHUNK)
                 if checkpoint is not None:

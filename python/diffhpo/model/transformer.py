@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from diffhpo.errors import InputError
+from diffhpo.torch_defaults import float32
 from diffhpo.whole_number import MOST_SIZE, whole_number
 
 
@@ -113,6 +114,7 @@ class Transformer(nn.Module):
         torch.Size([1, 32])
     """
 
+    @float32()
     def __init__(self, dim: int, *, width: int = 32, layers: int = 1, heads: int = 2) -> None:
         super().__init__()
         dim, width, layers, heads = (

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffhpo import __version__
-from diffhpo.errors import DataError, InputError
+from diffhpo.atomic_write import reason_and_remedy, write_atomically
+from diffhpo.errors import DataError, InputError, RunError
 from diffhpo.file_schema import WRITER, check_schema
 from diffhpo.model.universal.checkpoint import load_universal
 from diffhpo.model.universal.dimensions import Dimensions
@@ -119,11 +122,12 @@ def collect_rollouts(
 
     Raises:
         CheckpointError: if the model cannot be read.
+        RunError: if a file cannot be written; those before it stay, and the next call makes the rest.
     """
     folder = Path(directory)
     model = load_universal(folder / "model.safetensors").model.eval()
     source = make()
-    for number in tqdm(chunks, disable=not progress, unit="chunk"):
+    for number in tqdm(chunks, disable=not progress or sys.stderr is None, unit="chunk"):
         path = folder / f"{number}.npz"
         if path.exists():
             continue
@@ -136,17 +140,19 @@ def collect_rollouts(
             parts.append(roll_out(model, tasks.rows(slice(first, first + 32)), generator))
         order = torch.cat([part.order for part in parts])
         asked = torch.cat([part.asked for part in parts])
-        temporary = path.with_suffix(".part")
-        with open(temporary, "wb") as file:
-            np.savez_compressed(
-                file,
-                allow_pickle=False,
-                schema=np.array(SCHEMA),
-                diffhpo=np.array(__version__),
-                order=order.numpy().astype(np.int16),
-                asked=asked.numpy().astype(np.int16),
-            )
-        os.replace(temporary, path)
+        packed = io.BytesIO()
+        np.savez_compressed(
+            packed,
+            allow_pickle=False,
+            schema=np.array(SCHEMA),
+            diffhpo=np.array(__version__),
+            order=order.numpy().astype(np.int16),
+            asked=asked.numpy().astype(np.int16),
+        )
+        try:
+            write_atomically(path, packed.getvalue())
+        except OSError as error:
+            raise RunError(f"{path} cannot be written: {reason_and_remedy(error)}") from error
 
 
 def load_rollouts(directory: str | os.PathLike[str], number: int) -> Rollouts:

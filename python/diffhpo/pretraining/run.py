@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import json
 import logging
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -18,18 +19,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffhpo.atomic_write import write_atomically
+from diffhpo.atomic_write import reason_and_remedy
 from diffhpo.errors import BackendError, CheckpointError, InputError, RunError
 from diffhpo.model.noise_adder import NoiseAdder
 from diffhpo.model.universal.checkpoint import UniversalCheckpoint, load_universal, save_universal
 from diffhpo.model.universal.model import UniversalModel
 from diffhpo.policy import check_seed, derived_seed
 from diffhpo.pretraining.episode import Episode
+from diffhpo.pretraining.metrics import Metrics
 from diffhpo.pretraining.objective import episode_losses
 from diffhpo.pretraining.preset import Preset
 from diffhpo.pretraining.rollout import collect_rollouts
 from diffhpo.pretraining.source import TaskSource
 from diffhpo.pretraining.stream import EpisodeStream
+from diffhpo.run_lock import RunLock
 
 _log = logging.getLogger("diffhpo")
 
@@ -38,7 +41,6 @@ _MOST_SKIPPED = 10
 
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.csv"
-_COLUMNS = ("step", "surprise", "noise_error", "gradient_norm", "learning_rate", "seconds")
 
 
 def learning_rate(preset: Preset, step: int) -> float:
@@ -110,12 +112,13 @@ class PretrainingRun:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"{directory} cannot be made: {error}") from error
+            raise RunError(f"{directory} cannot be made: {reason_and_remedy(error)}") from error
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(seed) % 2**63)
             self.model = UniversalModel(**preset.model)
         self.step = 0
         self._skipped = 0
+        self._metrics = Metrics(self.directory / METRICS)
         training: dict[str, Tensor] = {}
         if self.path.exists():
             found = load_universal(self.path)
@@ -136,6 +139,7 @@ class PretrainingRun:
                 self._restore(training)
             except (KeyError, RuntimeError) as error:
                 raise CheckpointError(f"{self.path} has no sound training state: {error!r}") from error
+        self._seen = self._stamp()
 
     @property
     def path(self) -> Path:
@@ -148,17 +152,52 @@ class PretrainingRun:
         Args:
             minutes: wall time after which the run saves and returns; call `fit` again to go on.
             progress: show a bar.
+
+        Raises:
+            RunError: if another process trains in the directory, or has done so since this run read it; if a
+                file cannot be written, when the run stands in memory as it was and `fit` goes on with it; or
+                if gradients stay infinite or nan.
+            CheckpointError: if the checkpoint cannot be written; as above.
         """
+        with self._locked():
+            self._fit(minutes, progress)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            lock = RunLock(self.directory / "lock", str(self.directory), "wait for it, or use another --out")
+        except OSError as error:
+            raise RunError(f"{self.directory} cannot be locked: {reason_and_remedy(error)}") from error
+        with lock:
+            if self._stamp() != self._seen:
+                raise RunError(
+                    f"another process has trained in {self.directory} since this one read it; start again "
+                    "to go on from there"
+                )
+            yield
+
+    def _stamp(self) -> tuple[int, int] | None:
+        """What tells one checkpoint from the next."""
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+    def _fit(self, minutes: float, progress: bool) -> None:
         started = time.monotonic()
         adder = NoiseAdder().to(self.device)
-        self._cut_metrics()
-        rows: list[list[float]] = []
-        sums = torch.zeros(3)
+        self._metrics.cut(self.step)
 
         def going(until: int) -> bool:
             return self.step < until and time.monotonic() - started < 60 * minutes
 
-        with tqdm(total=self.preset.steps, initial=self.step, disable=not progress, unit="step") as bar:
+        with tqdm(
+            total=self.preset.steps,
+            initial=self.step,
+            disable=not progress or sys.stderr is None,
+            unit="step",
+        ) as bar:
             while going(self.preset.steps):
                 stage, until = self._stage()
                 if stage:
@@ -166,19 +205,16 @@ class PretrainingRun:
                 with self._stream(stage) as stream:
                     while going(until):
                         episode = _placed(stream.episode(self.step), self.device)
-                        sums += self._learn(episode, adder)
+                        self._metrics.add(self._learn(episode, adder))
                         self.step += 1
                         bar.update()
                         if self.step % 50 == 0:
-                            means = (sums / 50).tolist()
                             rate = learning_rate(self.preset, self.step)
-                            rows.append([self.step, *means, rate, time.monotonic() - started])
+                            means = self._metrics.end_row(self.step, rate, time.monotonic() - started)
                             bar.set_postfix(surprise=f"{means[0]:.3f}", noise=f"{means[1]:.3f}")
-                            sums.zero_()
                         if self.step % self.preset.save_every == 0 or self.step == until:
-                            self._save(rows)
-                            rows = []
-            self._save(rows)
+                            self._save()
+            self._save()
 
     def _stage(self) -> tuple[int, int]:
         """How often rollouts were collected before the next step, and the step up to which that holds."""
@@ -194,7 +230,10 @@ class PretrainingRun:
         folder = self._rollouts(stage)
         model = folder / "model.safetensors"
         if not model.exists():
-            folder.mkdir(exist_ok=True)
+            try:
+                folder.mkdir(exist_ok=True)
+            except OSError as error:
+                raise RunError(f"{folder} cannot be made: {reason_and_remedy(error)}") from error
             save_universal(model, UniversalCheckpoint(self.averaged(), self.step, {}, self._facts))
         collect_rollouts(
             folder,
@@ -256,22 +295,15 @@ class PretrainingRun:
             torch._foreach_lerp_(list(self.average.values()), current, 1 - keep)
         return torch.stack([losses.surprise.detach().cpu(), losses.noise_error.detach().cpu(), norm.cpu()])
 
-    def _save(self, rows: list[list[float]]) -> None:
+    def _save(self) -> None:
+        """Rows of metrics, then the checkpoint: rows without a checkpoint are cut off by the next run."""
+        self._metrics.save()
         training = {f"average.{name}": value for name, value in self.average.items()}
         for parameter, state in self.optimizer.state.items():
             name = self._names[id(parameter)]
             training.update({f"adam.{key}.{name}": value for key, value in state.items()})
         save_universal(self.path, UniversalCheckpoint(self.model, self.step, training, self._facts))
-        try:
-            metrics = self.directory / METRICS
-            new = not metrics.exists()
-            with open(metrics, "a", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                if new:
-                    writer.writerow(_COLUMNS)
-                writer.writerows([[row[0], *(f"{value:.6g}" for value in row[1:])] for row in rows])
-        except OSError as error:
-            raise RunError(f"{self.directory / METRICS} cannot be written: {error}") from error
+        self._seen = self._stamp()
 
     def _restore(self, training: dict[str, Tensor]) -> None:
         for name, parameter in self.model.named_parameters():
@@ -299,20 +331,6 @@ class PretrainingRun:
                     f"{self.directory} holds a run with another {key} ({old} there, {new} asked for); choose "
                     "another directory or the same settings"
                 )
-
-    def _cut_metrics(self) -> None:
-        """Drop rows after the checkpoint, which the steps that are done again will write again."""
-        path = self.directory / METRICS
-        if not path.exists():
-            return
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        write_atomically(path, "".join(lines[:1] + list(self._known(lines[1:]))).encode())
-
-    def _known(self, lines: list[str]) -> Iterator[str]:
-        for line in lines:
-            step = line.split(",", 1)[0]
-            if line.endswith("\n") and step.isdigit() and int(step) <= self.step:
-                yield line
 
 
 def _placed(episode: Episode, device: torch.device) -> Episode:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from diffhpo import __version__
+from diffhpo.atomic_write import reason_and_remedy, write_atomically
+from diffhpo.end_with_parent import end_with_parent
 from diffhpo.errors import DataError, InputError
 from diffhpo.file_schema import WRITER, check_schema
 from diffhpo.npz_archive import npz_archive
@@ -198,12 +201,18 @@ class TaskBank:
         work = partial(_entries, _Pairs(tasks), seed=seed, points=points, n_combined=n_combined)
         if workers == 1:
             return cls(entry for number in range(len(tasks)) for entry in work(number))
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(
+            workers, mp_context=get_context("spawn"), initializer=end_with_parent
+        ) as pool:
             found = pool.map(work, range(len(tasks)), chunksize=4)
             return cls(entry for entries in found for entry in entries)
 
     def save(self, path: str | Path) -> None:
-        """Write the bank as one `.npz` (float32, not compressed)."""
+        """Write the bank as one `.npz` (float32, not compressed), whole or not at all.
+
+        Raises:
+            DataError: if the file cannot be written; one that was there before stays.
+        """
         arrays: dict[str, NDArray[np.generic]] = {
             "schema": np.array(SCHEMA),
             WRITER: np.array(__version__),
@@ -216,8 +225,12 @@ class TaskBank:
             "roles": np.concatenate([entry.roles for entry in self.entries]).astype(np.int8),
             "broad": np.concatenate([entry.broad for entry in self.entries]),
         }
-        with Path(path).open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+        packed = io.BytesIO()
+        np.savez(packed, allow_pickle=False, **arrays)
+        try:
+            write_atomically(Path(path), packed.getvalue())
+        except OSError as error:
+            raise DataError(f"{path} cannot be written: {reason_and_remedy(error)}") from error
 
     @classmethod
     def load(cls, path: str | Path) -> TaskBank:

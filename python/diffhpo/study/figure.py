@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from diffhpo.atomic_write import write_atomically
 from diffhpo.pictures.look import LOOK
 from diffhpo.study.style import Style
 
@@ -64,12 +66,19 @@ def legend_below(figure: Figure, panel: Axes) -> None:
 
 
 def save(figure: Figure, path: Path, *, dots_per_inch: int = 150) -> None:
-    """Writes a figure as the file's ending says; equal figures give equal files.
+    """Writes a figure as the file's ending says, whole or not at all; equal figures give equal files.
 
     Raises:
-        OSError: if the file cannot be written.
+        OSError: if the file cannot be written; one that was there before stays.
     """
     import matplotlib
 
+    drawn = io.BytesIO()
     with matplotlib.rc_context(LOOK):
-        figure.savefig(path, dpi=dots_per_inch, metadata={"Date": None} if path.suffix == ".svg" else None)
+        figure.savefig(
+            drawn,
+            dpi=dots_per_inch,
+            format=path.suffix[1:],
+            metadata={"Date": None} if path.suffix == ".svg" else None,
+        )
+    write_atomically(path, drawn.getvalue())

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zlib
@@ -12,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from diffhpo import __version__
-from diffhpo.atomic_write import write_atomically
+from diffhpo.atomic_write import reason_and_remedy, write_atomically
 from diffhpo.errors import DataError, InputError, RunError
 from diffhpo.file_schema import WRITER, check_schema
 from diffhpo.json_text import parse_json
@@ -44,7 +45,7 @@ def encode_line(record: Mapping[str, Any]) -> bytes:
 
 
 def decode_line(line: bytes) -> Record | None:
-    """The record of a line, newline included; None if the line is torn, altered or of no run."""
+    """The record of a line, newline included; None if the line is torn or altered."""
     start = len(_HEAD) + 8 + len(_MIDDLE)
     if not (line.startswith(_HEAD) and line.endswith(_TAIL) and line[len(_HEAD) + 8 : start] == _MIDDLE):
         return None
@@ -55,9 +56,12 @@ def decode_line(line: bytes) -> Record | None:
         record = parse_json(body)
     except ValueError:
         return None
-    if not isinstance(record, dict) or not all(isinstance(record.get(name), str) for name in Cell._fields):
-        return None
-    return record
+    return record if isinstance(record, dict) else None
+
+
+def _is_run(record: Record) -> bool:
+    """Whether a record has what tells runs apart and the failed ones from the others."""
+    return "error" in record and all(isinstance(record.get(name), str) for name in Cell._fields)
 
 
 def read_journal(path: Path) -> tuple[list[Record], int]:
@@ -77,7 +81,7 @@ def read_journal(path: Path) -> tuple[list[Record], int]:
     records: list[Record] = []
     for number, line in enumerate(lines, start=1):
         record = decode_line(line)
-        if record is None:
+        if record is None or not _is_run(record):
             begun = number > 1 or _HEAD.startswith(line[: len(_HEAD)]) or not line.strip(b"\0")
             if number == len(lines) and begun:
                 break
@@ -198,8 +202,12 @@ class Journal:
             while line:  # once; a disk that is nearly full takes a part, and the next write tells the reason
                 line = line[os.write(self._descriptor, line) :]
             os.fsync(self._descriptor)
-        except OSError as error:
-            os.ftruncate(self._descriptor, size)
+        except BaseException as error:
+            # If even this fails, the next opener drops the torn line.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, size)
+            if not isinstance(error, OSError):
+                raise
             raise RunError(
                 f"cannot write {self.directory / JOURNAL}: {error.strerror}. The {len(self.runs)} finished "
                 "runs are kept: make room and give the same command again"
@@ -231,4 +239,4 @@ def write_text(path: Path, text: str) -> None:
     try:
         write_atomically(path, text.encode())
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}") from error
+        raise RunError(f"cannot write {path}: {reason_and_remedy(error)}") from error

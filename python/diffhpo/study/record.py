@@ -37,14 +37,15 @@ def check_record(record: Mapping[str, Any], source: object) -> None:
                 f"{source}: the record of {where} is damaged: {name} is {str(record.get(name))[:200]}"
             )
 
-    for name in ("versions", "machine"):
-        # Of facts that are text; a run whose worker died has some less.
-        facts = record.get(name)
-        require(name, isinstance(facts, dict) and all(isinstance(value, _FACTS) for value in facts.values()))
-    error = record.get("error")
+    require("error", "error" in record)
+    error = record["error"]
     if error is not None:
         texts = [error.get(name) for name in ("type", "message")] if isinstance(error, dict) else [None]
         require("error", all(isinstance(text, str) for text in texts))
+    for name in ("versions", "machine"):
+        facts = record.get(name)
+        require(name, isinstance(facts, dict) and all(isinstance(value, _FACTS) for value in facts.values()))
+    if error is not None:
         return
     for name in ("incumbents", "suggest_seconds"):
         numbers = record.get(name)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from diffhpo.atomic_write import reason_and_remedy
 from diffhpo.errors import InputError, RunError
 from diffhpo.hpob.results import write_results
 from diffhpo.study.collection import Collection, collect
@@ -175,7 +176,7 @@ def write_report(
         (directory / "results").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(
-            f"cannot make {directory / 'results'}: {error.strerror}; choose another --to"
+            f"cannot make {directory / 'results'}: {error.strerror}; choose a writable --to"
         ) from error
     images = _write_figures(report, directory, svg) if figures else []
     summary, timing = report.to_json(), report.timing()
@@ -223,7 +224,7 @@ def _write_figures(report: Report, directory: Path, svg: bool) -> list[Path]:
                 # Without a date, and with fixed ids in SVG, equal figures are equal files.
                 save(figure, path, dots_per_inch=DOTS_PER_INCH)
             except OSError as error:
-                raise RunError(f"cannot write {path}: {error.strerror}") from error
+                raise RunError(f"cannot write {path}: {reason_and_remedy(error)}") from error
             written.append(path)
     return written
 

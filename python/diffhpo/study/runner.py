@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -81,7 +82,11 @@ def run_study(
         pending = deque(cell for cell in cells if not _settled(journal.runs.get(cell), retry_failed))
         new = len(pending)
         with tqdm(
-            total=len(cells), initial=len(cells) - new, unit="run", disable=not progress, dynamic_ncols=True
+            total=len(cells),
+            initial=len(cells) - new,
+            unit="run",
+            disable=not progress or sys.stderr is None,
+            dynamic_ncols=True,
         ) as bar:
             try:
                 with contextlib.closing(records_of(journal.grid, pending, workers)) as records:

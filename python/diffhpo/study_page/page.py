@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffhpo import __version__
-from diffhpo.atomic_write import write_atomically
+from diffhpo.atomic_write import reason_and_remedy, write_atomically
 from diffhpo.errors import DataError, InputError
 from diffhpo.study_page import sections
 from diffhpo.study_page.html import Section, page
@@ -83,7 +83,7 @@ def write_study_page(
     try:
         write_atomically(path, html.encode("utf-8"))
     except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror}") from error
+        raise DataError(f"{path} cannot be written: {reason_and_remedy(error)}") from error
 
 
 def _section(build: Callable[[ShownStudy], Section], shown: ShownStudy) -> Section:

@@ -16,6 +16,7 @@ from diffhpo.regular_file import open_regular
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.study import Study
+    from optuna.trial import FrozenTrial
 
 _SQLITE_URL = "sqlite:///"
 #: How every SQLite file begins (sqlite.org/fileformat.html).
@@ -58,10 +59,24 @@ def open_study(source: str | Path, name: str | None = None) -> Study:
         raise InputError(f"{source} holds no study {name!r}; it holds {listed}")
     try:
         study = optuna.load_study(study_name=names[0] if name is None else name, storage=storage)
-        study.get_trials()  # read now: what is damaged in them is the file's fault
+        # Read now: what is damaged in them is the file's fault.
+        for trial in study.get_trials(deepcopy=False):
+            _check_trial(trial, len(study.directions))
         return study
     except Exception as error:
         raise _unreadable(source, error) from error
+
+
+def _check_trial(trial: FrozenTrial, objectives: int) -> None:
+    """Raise a ValueError unless a trial's numbers are numbers; Optuna takes what a file says."""
+    values = trial.values or []
+    numbers = [*values, *trial.intermediate_values, *trial.intermediate_values.values()]
+    if values and len(values) != objectives:
+        raise ValueError(f"trial {trial.number} has {len(values)} values, the study {objectives} objectives")
+    if any(isinstance(number, bool) or not isinstance(number, (int, float)) for number in numbers):
+        raise ValueError(f"trial {trial.number} has values that are no numbers")
+    if set(trial.params) != set(trial.distributions):
+        raise ValueError(f"trial {trial.number} has parameters without a distribution")
 
 
 def _unreadable(source: object, error: Exception) -> DataError:

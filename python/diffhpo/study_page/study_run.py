@@ -39,7 +39,7 @@ def study_run(study: Study) -> PicturedRun:
     """
     from diffhpo.integrations.optuna.distributions import parameter_from_distribution
 
-    if len(study.directions) > 1:
+    if len(study.directions) != 1:
         raise InputError(
             f"study {study.study_name!r} has {len(study.directions)} objectives; a study of one is needed"
         )

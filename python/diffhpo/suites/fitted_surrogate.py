@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffhpo.atomic_write import write_atomically
+from diffhpo.atomic_write import reason_and_remedy, write_atomically
 from diffhpo.errors import DataError, DependencyError
 from diffhpo.hpob.json_file import read_json
 from diffhpo.hpob.surrogate import Surrogate
@@ -62,7 +62,7 @@ def fitted_surrogate(x: Array, y: Array, folder: Path, name: str) -> tuple[Path,
             low, high = _extremes(Surrogate(model_file, x.shape[1]), model, x)
             write_atomically(range_file, json.dumps({"y_min": low, "y_max": high}).encode())
         except OSError as error:
-            raise DataError(f"{directory} cannot be written ({error.strerror}); make room there") from error
+            raise DataError(f"{directory} cannot be written: {reason_and_remedy(error)}") from error
     stored = read_json(range_file)
     try:
         low, high = float(stored["y_min"]), float(stored["y_max"])

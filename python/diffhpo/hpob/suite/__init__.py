@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
+from diffhpo.atomic_write import reason_and_remedy
 from diffhpo.errors import DataError, InputError
 from diffhpo.hpob.json_file import read_bytes, read_json
 from diffhpo.hpob.suite.column import Column, to_native
@@ -200,7 +201,7 @@ def export(path: str | Path, split: str = "test") -> Path:
                 _write(target / name, content)
     except OSError as error:
         raise DataError(
-            f"{target} cannot be written: {error.strerror or error}; give another directory"
+            f"{target} cannot be written: {reason_and_remedy(error)}, or give another directory"
         ) from error
     return target
 
@@ -209,5 +210,9 @@ def _write(file: Path, content: bytes) -> None:
     """All of the file or nothing: a cut file would look like a stranger's to the next export."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(file.name + ".part")
-    partial.write_bytes(content)
-    partial.replace(file)
+    try:
+        partial.write_bytes(content)
+        partial.replace(file)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

@@ -14,6 +14,7 @@ from diffhpo.errors import CheckpointError
 from diffhpo.json_text import parse_json
 from diffhpo.model.tensor_file import build, named, read_tensors, refuse_unknown, write_tensors
 from diffhpo.model.universal.model import UniversalModel
+from diffhpo.torch_defaults import torch_defaults
 
 #: Version of the file's layout; a reader refuses files of a later one.
 SCHEMA = 1
@@ -59,6 +60,7 @@ def save_universal(
     write_tensors(path, tensors, metadata)
 
 
+@torch_defaults()
 def load_universal(path: str | os.PathLike[str]) -> UniversalCheckpoint:
     """Read a file of `save_universal`; pickles are never read.
 

@@ -9,6 +9,7 @@ from diffhpo.errors import InputError
 from diffhpo.model.universal.network import UniversalNetwork
 from diffhpo.model.universal.predictor import UniversalPredictor
 from diffhpo.model.universal.transformer import UniversalTransformer
+from diffhpo.torch_defaults import float32
 
 
 class UniversalModel(nn.Module):
@@ -29,6 +30,7 @@ class UniversalModel(nn.Module):
         True
     """
 
+    @float32()
     def __init__(
         self, *, width: int = 64, layers: int = 3, predictor_layers: int = 2, blocks: int = 3, heads: int = 4
     ) -> None:
