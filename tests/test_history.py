@@ -151,7 +151,7 @@ def test_best_latest_and_spread_by_hand():
     assert (bounded.x[:, 0] * 11).round().tolist() == [0, 1, 2, 6, 9, 10, 11]
     assert bounded.failed.tolist() == [[0.01]]
     assert len(history.bounded(3)) == 3
-    with pytest.raises(InputError, match="size is 2; at least 3"):
+    with pytest.raises(InputError, match="size is 2; a whole number of 3 or more"):
         history.bounded(2)
     # The earliest of equals are the best, and one that is among the latest too leaves a place to the rest.
     equal = History(np.arange(9)[:, None] / 8, np.ones(9))

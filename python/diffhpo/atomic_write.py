@@ -43,7 +43,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     that a process which is killed meanwhile leaves nothing.
 
     Raises:
-        OSError: if the directory is not writable or the disk is full; the old file stays, nothing else does.
+        OSError: if the directory is not writable, the disk is full, or what is there is write-protected or no
+            regular file, such as /dev/null; the old file stays, nothing else does.
 
     Example:
         >>> import tempfile
@@ -52,6 +53,11 @@ def write_atomically(path: Path, data: bytes) -> None:
         ...     os.listdir(directory)
         ['a']
     """
+    path = Path(os.path.realpath(path))  # of a symbolic link, the file that it names
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EEXIST, "is there and is no regular file", str(path))
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, "is write-protected", str(path))
     # Not tempfile: its files are private, and results get the permissions of any other new file. The name is
     # cut so that it is no longer than the 255 bytes of one that can be given.
     temporary = path.parent / f".{path.name[:50]}.{uuid.uuid4().hex}"

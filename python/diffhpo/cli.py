@@ -21,12 +21,18 @@ DEBUG_VARIABLE = "DIFFHPO_DEBUG"
 
 
 class _NamedErrors(TyperGroup):
-    """Prints an error of diffhpo's own as one message and exits with code 2."""
+    """Prints an error of diffhpo's own as one message and exits with code 2.
+
+    So are those of the system that no command can mend: an output that is full, a working directory that is
+    gone. A reader that has left, as `head` does, is no error to tell.
+    """
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except DiffHPOError as error:
+        except BrokenPipeError:
+            raise
+        except (DiffHPOError, OSError) as error:
             if ctx.params.get("debug") or os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0"):
                 raise
             typer.echo(f"error: {error}", err=True)
@@ -148,14 +154,15 @@ def suggest(
         raise DataError("standard output is closed; give a file with --out")
     table = read_trial_table(history, objective)
     if space is None:
-        searched = infer_space(table)
+        searched, trials = infer_space(table), table.configurations()
         typer.echo("no --space was given; searching the ranges seen in the history:", err=True)
         for name, parameter in searched.parameters.items():
             typer.echo(f"  {name}: {parameter}", err=True)
     else:
         searched = read_space_file(space)
+        trials = table.configurations_of(searched)
     optimizer = Optimizer(searched, seed=seed, direction="minimize" if minimize else "maximize")
-    for configuration, value in zip(table.configurations(), table.objective, strict=True):
+    for configuration, value in zip(trials, table.objective, strict=True):
         optimizer.tell(configuration, value, failed=value is None)
     suggestions = [suggestion.parameters for suggestion in optimizer.ask(n)]
     write_configurations(sys.stdout if out is None else out, list(searched.parameters), suggestions)

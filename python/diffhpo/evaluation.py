@@ -8,15 +8,23 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from tqdm import tqdm
 
 from diffhpo.errors import InputError
-from diffhpo.trial import Suggestion
+from diffhpo.trial import Suggestion, one_number
+from diffhpo.whole_number import whole_number
 
 if TYPE_CHECKING:
     from diffhpo.optimizer import Optimizer
@@ -36,22 +44,26 @@ def evaluate(
     progress: bool,
 ) -> None:
     """`Optimizer.run`."""
-    for name, number in (("n_trials", n_trials), ("workers", workers)):
-        if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 1:
-            raise InputError(f"{name} is {number!r}; a whole number of 1 or more is needed")
+    left, workers = whole_number(n_trials, "n_trials", least=1), whole_number(workers, "workers", least=1)
     if not callable(objective):
         raise InputError(f"objective is {objective!r}; a function of a configuration is needed")
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise InputError(f"executor is {executor!r}; a concurrent.futures.Executor is needed")
+    catch = _exceptions(catch)
+    if path is not None:
+        optimizer.save(path)  # a path that cannot be written is told before the first evaluation
     waiting = deque(optimizer.unfinished)
-    left = int(n_trials)
 
     def following() -> Suggestion | None:
         """A trial whose evaluation was interrupted, or a new one; None when there are enough."""
         nonlocal left
         if left == 0:
             return None
-        if waiting:
-            left -= 1
-            return Suggestion(waiting[0], dict(optimizer.trials[waiting.popleft()].parameters))
+        while waiting:
+            place = waiting.popleft()
+            if (trial := optimizer.trials[place]).pending:  # it may have been told meanwhile
+                left -= 1
+                return Suggestion(place, dict(trial.parameters))
         asked = optimizer.ask()
         # An exhausted space has no more, as its warning said.
         left = left - 1 if asked else 0
@@ -59,8 +71,7 @@ def evaluate(
         return asked[0] if asked else None
 
     def finish(suggestion: Suggestion, value: float | None) -> None:
-        optimizer.tell(suggestion, value, failed=value is None)
-        optimizer.unfinished.remove(suggestion.id)
+        optimizer.tell(suggestion.id, value, failed=value is None)
         if path is not None:
             optimizer.save(path)
         if optimizer.best is not None:
@@ -69,20 +80,21 @@ def evaluate(
 
     def value_of(raw: Callable[[], Any], suggestion: Suggestion) -> float | None:
         try:
-            return _number(raw(), suggestion)
+            returned = raw()
+        except (BrokenExecutor, CancelledError):  # says nothing of the configuration
+            raise
         except catch:
             return None
+        return _number(returned, suggestion)
 
     with tqdm(total=left, disable=not progress or sys.stderr is None, unit="trial") as bar:
         if workers == 1 and executor is None:
             while (suggestion := following()) is not None:
                 finish(suggestion, value_of(partial(objective, dict(suggestion.parameters)), suggestion))
             return
-        pool = (
-            ThreadPoolExecutor(int(workers), thread_name_prefix="objective") if executor is None else executor
-        )
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="objective") if executor is None else executor
         try:
-            _at_once(pool, int(workers), objective, following, value_of, finish)
+            _at_once(pool, workers, objective, following, value_of, finish)
         finally:
             if executor is None:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -108,11 +120,11 @@ def _at_once(
             suggestion = running.pop(future)
             try:
                 value = value_of(future.result, suggestion)
-            except Exception as error:
+            except BaseException as error:  # SystemExit too, after the values that came with it
                 failure = failure or error
             else:
                 finish(suggestion, value)
-        if failure is not None:  # after the values that came with it
+        if failure is not None:
             for future in running:
                 future.cancel()
             raise failure
@@ -121,12 +133,23 @@ def _at_once(
 def _number(value: Any, suggestion: Suggestion) -> float | None:
     """The objective's value; None for nan, a failure."""
     try:
-        if isinstance(value, (str, bytes, bool)) or value is None:
-            raise TypeError
-        number = float(np.asarray(value).item())
-    except (TypeError, ValueError):
+        number = one_number(value)
+    except TypeError:
         raise InputError(
             f"the objective returned {value!r} for {suggestion.parameters!r}; one number is needed, nan for "
             "a failed evaluation"
         ) from None
     return None if math.isnan(number) else number
+
+
+def _exceptions(catch: Any) -> tuple[type[Exception], ...]:
+    """The classes of exceptions that mark a failed trial.
+
+    Raises:
+        InputError: on anything else; Ctrl-C and SystemExit are to end a run.
+    """
+    found = tuple(catch) if isinstance(catch, (tuple, list)) else (catch,)
+    for one in found:
+        if not (isinstance(one, type) and issubclass(one, Exception)):
+            raise InputError(f"catch holds {one!r}; classes of Exception are needed, such as (ValueError,)")
+    return found

@@ -10,20 +10,23 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from diffhpo.errors import InputError, InputWarning
+from diffhpo.space.parameter import UNIT_TOLERANCE
+from diffhpo.whole_number import whole_number
 
 Array = NDArray[np.float64]
-
-#: Configurations may leave [0, 1] by this much, from rounding in the caller's own scaling; they are clipped.
-UNIT_TOLERANCE = 1e-6
 
 
 def _as_real_array(values: ArrayLike | torch.Tensor, argument: str) -> Array:
     """A float64 copy of real numbers in any container; anything else is an InputError."""
-    if isinstance(values, torch.Tensor):  # perhaps on another device, part of a graph, or bfloat16
-        values = values.detach().cpu()
-        values = values.numpy() if values.is_complex() else values.double().numpy()
+    if np.ma.is_masked(values):
+        raise InputError(f"{argument} has masked entries; leave such trials out, or mark them as failed")
     try:
+        if isinstance(values, torch.Tensor):  # perhaps on another device, part of a graph, or bfloat16
+            values = values.detach().cpu()
+            values = values.numpy() if values.is_complex() else values.double().numpy()
         array = np.asarray(values)
+    except (RuntimeError, NotImplementedError) as error:
+        raise InputError(f"{argument} is a tensor without plain numbers: {error}") from None
     except (ValueError, TypeError) as error:
         raise InputError(f"{argument} is not a rectangular array of numbers: {error}") from None
     if array.dtype.kind not in "fiub":
@@ -155,25 +158,22 @@ class History:
     ) -> None:
         configurations = check_configurations(x, x_argument)
         values = check_values(y, len(configurations), y_argument)
-        if configurations.shape[1] == 0:  # an empty list: the dimension is that of the other trials
-            others = ((failed, "failed"), (pending, "pending"))
-            dims = [check_configurations(given, name).shape[1] for given, name in others if given is not None]
-            configurations = np.empty((0, max(dims, default=0)))
         if len(values) > 1:
             rows = np.column_stack([configurations, values])
             first = np.sort(np.unique(rows, axis=0, return_index=True)[1])
             configurations, values = configurations[first], values[first]
-        self.x: Array = configurations
+        others = {
+            name: check_configurations([] if given is None else given, name)
+            for name, given in (("failed", failed), ("pending", pending))
+        }
+        # An empty list does not say how many dimensions it has; the first part that has some does.
+        dim = next((part.shape[1] for part in (configurations, *others.values()) if part.shape[1]), 0)
+        self.x: Array = check_configurations(configurations, x_argument, dim)
         self.y: Array = values
-        self.failed: Array = self._others(failed, "failed")
-        self.pending: Array = self._others(pending, "pending")
+        self.failed: Array = check_configurations(others["failed"], "failed", dim)
+        self.pending: Array = check_configurations(others["pending"], "pending", dim)
         for array in (self.x, self.y, self.failed, self.pending):
             array.flags.writeable = False
-
-    def _others(self, x: ArrayLike | None, argument: str) -> Array:
-        if x is None:
-            return np.empty((0, self.dim))
-        return check_configurations(x, argument, self.dim or None)
 
     @classmethod
     def from_arrays(cls, X_obs: ArrayLike, y_obs: ArrayLike) -> History:
@@ -210,10 +210,9 @@ class History:
         The choice is a function of the history alone. Failed and pending configurations are all kept.
 
         Raises:
-            InputError: if `size` is below 3.
+            InputError: if `size` is not a whole number of 3 or more.
         """
-        if size < 3:
-            raise InputError(f"size is {size}; at least 3 trials are needed")
+        size = whole_number(size, "size", least=3)
         if len(self) <= size:
             return self
         third = size // 3

@@ -18,7 +18,15 @@ from diffhpo.model.sampler import Sampler
 from diffhpo.model.train import Trainer
 from diffhpo.model.transformer import Transformer
 from diffhpo.one_thread import one_thread
-from diffhpo.policy import Snap, check_count, check_seed, derived_seed, initial_design, new_rows
+from diffhpo.policy import (
+    Snap,
+    check_count,
+    check_history,
+    check_seed,
+    derived_seed,
+    initial_design,
+    new_rows,
+)
 from diffhpo.ranker import Ranker
 from diffhpo.recipe import Recipe, recipe_named
 
@@ -102,6 +110,7 @@ class HistoryPolicy:
         Raises:
             InputError: if `count` is no whole number or below 1.
         """
+        check_history(history)
         check_count(count)
         if len(history) < FIRST_LEARNABLE:
             design = initial_design(history.dim, count, start=len(history.seen), seed=self.seed)
@@ -135,6 +144,7 @@ class HistoryPolicy:
         Raises:
             InputError: if the pool is empty or not inside the unit cube.
         """
+        check_history(history)
         pool = check_pool(pool, history.dim)
         if len(pool) == 1:
             return 0

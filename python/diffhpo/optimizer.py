@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from typing import Any
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -20,13 +23,26 @@ from diffhpo.errors import (
     InputError,
     InputWarning,
 )
+from diffhpo.file_path import file_path
 from diffhpo.history import Array, History
 from diffhpo.history_policy import HistoryPolicy
 from diffhpo.model.universal.dimensions import MAX_DIM
-from diffhpo.policy import Policy, check_seed, initial_design, new_rows
+from diffhpo.policy import (
+    MOST_ASKED,
+    Policy,
+    check_policy,
+    check_seed,
+    initial_design,
+    new_rows,
+    suggested,
+)
 from diffhpo.pretrained_policy import PretrainedPolicy
 from diffhpo.space import Space
-from diffhpo.trial import Suggestion, Trial, checked_value
+from diffhpo.trial import Suggestion, Trial, check_as_asked, checked_failed, checked_value
+from diffhpo.whole_number import whole_number
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 #: Finite spaces up to this size are listed when samples give no new configuration.
 LISTABLE = 4096
@@ -47,12 +63,26 @@ class _Known:
         return self.value is None and not self.failed
 
 
+def _one_at_a_time(
+    method: Callable[Concatenate[Optimizer, _P], _R],
+) -> Callable[Concatenate[Optimizer, _P], _R]:
+    """A method that one thread at a time is inside of, with all others of this kind."""
+
+    @wraps(method)
+    def alone(optimizer: Optimizer, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with optimizer._lock:
+            return method(optimizer, *args, **kwargs)
+
+    return alone
+
+
 class Optimizer:
     """Ask / tell around a policy.
 
     Asked and not yet told configurations are pending: they are not proposed again, and the policy knows of
     them. The state changes in `tell` and `enqueue`, and in `ask` only by what it returned; a call that raises
-    changes nothing. What is asked next is a function of the seed and the trials alone.
+    changes nothing. What is asked next is a function of the seed and the trials alone. Calls from several
+    threads wait for one another.
 
     Args:
         space: what to search.
@@ -86,22 +116,39 @@ class Optimizer:
     ) -> None:
         if not isinstance(space, Space):
             raise InputError(f"space is {type(space).__name__}; a diffhpo.Space is needed")
-        if direction not in ("maximize", "minimize"):
+        if not isinstance(direction, str) or direction not in ("maximize", "minimize"):
             raise InputError(f"direction is {direction!r}; accepted: 'maximize', 'minimize'")
-        if initial < 0:
-            raise InputError(f"initial is {initial}; 0 or more is needed")
         self.space = space
         self.seed = check_seed(seed)
         self.direction = direction
-        self.initial = initial
-        self.policy: Policy = policy if policy is not None else _default_policy(space, self.seed)
+        self.initial = whole_number(initial, "initial")
+        self.policy: Policy = (
+            check_policy(policy) if policy is not None else _default_policy(space, self.seed)
+        )
         self._own_policy = policy is not None
         self._trials: list[_Known] = []
         #: Ids of trials whose evaluation `run` began and did not end; the next `run` begins with them.
         self.unfinished: list[int] = []
         self._queue: list[Array] = []
+        self._lock = threading.RLock()
+        self._running = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, which have a lock of their own."""
+        with self._lock:
+            return {name: value for name, value in vars(self).items() if name != "_lock"} | {
+                "_running": False,
+                "_trials": [replace(trial) for trial in self._trials],
+                "_queue": list(self._queue),
+                "unfinished": list(self.unfinished),
+            }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._lock = threading.RLock()
 
     @property
+    @_one_at_a_time
     def history(self) -> History:
         """The trials so far in the unit cube, values signed so that larger is better."""
         sign = 1.0 if self.direction == "maximize" else -1.0
@@ -114,11 +161,13 @@ class Optimizer:
         )
 
     @property
+    @_one_at_a_time
     def trials(self) -> list[Trial]:
         """All trials in the order of asking or telling, in the space's own units; their place is their id."""
         return [Trial(self.space.decode(t.unit), t.value, t.failed) for t in self._trials]
 
     @property
+    @_one_at_a_time
     def best(self) -> tuple[dict[str, Any], float] | None:
         """The best configuration told so far and its value; None before the first value."""
         told = [trial for trial in self._trials if trial.value is not None]
@@ -128,6 +177,7 @@ class Optimizer:
         winner = max(told, key=lambda trial: sign * (trial.value or 0.0))
         return self.space.decode(winner.unit), float(winner.value or 0.0)
 
+    @_one_at_a_time
     def ask(self, n: int = 1) -> list[Suggestion]:
         """The next `n` configurations to evaluate, distinct from each other and from all before.
 
@@ -135,15 +185,14 @@ class Optimizer:
         ExhaustedWarning; where all trials failed, an AllFailedWarning says that nothing is known.
 
         Raises:
-            InputError: if `n` is not a whole number of 0 or more.
+            InputError: if `n` is not a whole number from 0 to 100,000.
         """
-        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
-            raise InputError(f"n is {n!r}; a whole number of 0 or more is needed")
+        n = whole_number(n, "n", most=MOST_ASKED)
         if n == 0:
             return []
         history = self.history
         units = self._stack(self._queue[:n])
-        units = np.concatenate([units, self._design(history, units, int(n))])
+        units = np.concatenate([units, self._design(history, units, n)])
         if len(units) < n:
             if len(history) == 0 and len(history.failed) >= max(1, self.initial):
                 warnings.warn(
@@ -153,7 +202,7 @@ class Optimizer:
                     AllFailedWarning,
                     stacklevel=2,
                 )
-            units = self._extend(history, units, int(n))
+            units = self._extend(history, units, n)
         if len(units) < n:
             warnings.warn(
                 f"{n} configurations were asked for; the space has {len(units)} that are new",
@@ -165,18 +214,23 @@ class Optimizer:
         self._trials.extend(_Known(unit) for unit in units)
         return [Suggestion(first + k, self.space.decode(unit)) for k, unit in enumerate(units)]
 
+    @_one_at_a_time
     def enqueue(self, configurations: Sequence[Mapping[str, Any]]) -> None:
         """Have these configurations asked for next, such as good ones that a user knows of.
 
         One that is a trial already, or waits already, is passed over.
 
         Raises:
+            InputError: if it is no list of configurations.
             SpaceError: if one is not of the space; none is taken then.
         """
+        if isinstance(configurations, (str, bytes, Mapping)) or not isinstance(configurations, Iterable):
+            raise InputError(f"configurations is {configurations!r}; a list of dictionaries is needed")
         units = [self.space.encode(configuration) for configuration in configurations]
         known = self._stack([*(trial.unit for trial in self._trials), *self._queue])
         self._queue += list(new_rows(self._stack(units), known))
 
+    @_one_at_a_time
     def tell(
         self,
         trial: Suggestion | int | Mapping[str, Any] | Sequence[Trial],
@@ -187,16 +241,19 @@ class Optimizer:
         """Report the value of a configuration, or that its evaluation failed.
 
         Args:
-            trial: a Suggestion, its id, or any configuration of the space, for values from elsewhere; or a
-                list of Trials, such as those of an earlier study, of which all or none are taken.
+            trial: a Suggestion, its id, or any configuration of the space, which may be a pending one or have
+                its value from elsewhere; or a list of Trials, such as those of an earlier study, of which all
+                or none are taken.
             value: the objective; infinite values are clipped when the history is read.
             failed: true if there is no value.
 
         Raises:
             InputError: on an unknown id, a value that is nan or not a number, both or neither of value and
-                failed, or a second value for one id that differs from the first.
+                failed, a second value for one id that differs from the first, or a Suggestion of another
+                optimizer or with other values than were asked for.
             SpaceError: if a configuration is not of the space.
         """
+        failed = checked_failed(failed)
         if isinstance(trial, (list, tuple)):
             if value is not None or failed:
                 raise InputError("a list of Trials has its values itself; leave value and failed out")
@@ -206,16 +263,25 @@ class Optimizer:
             raise InputError(f"value is {value!r} and failed is {failed}; give a value, or failed=True")
         number = None if value is None else checked_value(value)
         if isinstance(trial, Mapping):
-            self._trials.append(_Known(self.space.encode(trial), number, failed))
-            return
+            unit = self.space.encode(trial)
+            places = (k for k, one in enumerate(self._trials) if one.pending and (one.unit == unit).all())
+            if (place := next(places, None)) is None:
+                self._trials.append(_Known(unit, number, failed))
+                return
+            trial = place
         index = trial.id if isinstance(trial, Suggestion) else trial
         if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
             raise InputError(
                 f"trial is {index!r}; a Suggestion, its id, a configuration or a list of Trials is needed"
             )
         if not 0 <= index < len(self._trials):
-            raise InputError(f"trial {index} is unknown; ids 0 to {len(self._trials) - 1} were asked for")
+            known_ids = (
+                f"ids 0 to {len(self._trials) - 1} were asked for" if self._trials else "none was asked for"
+            )
+            raise InputError(f"trial {index} is unknown; {known_ids}")
         known = self._trials[int(index)]
+        if isinstance(trial, Suggestion):
+            check_as_asked(trial, self.space.decode(known.unit), self.space.parameters)
         if not known.pending:
             if known.value == number and known.failed == failed:
                 warnings.warn(f"trial {index} was told the same before", InputWarning, stacklevel=2)
@@ -223,6 +289,8 @@ class Optimizer:
             state = "failed" if known.failed else f"value {known.value}"
             raise InputError(f"trial {index} was told before, as {state}; a trial has one value")
         known.value, known.failed = number, failed
+        if index in self.unfinished:
+            self.unfinished.remove(index)
 
     def run(
         self,
@@ -254,6 +322,7 @@ class Optimizer:
 
         Raises:
             InputError: on a bad number, or an objective that returns anything but a number.
+            InputError: from inside of an objective, or of another thread, while a run is going on.
             CheckpointError: if `path` cannot be written: before the first evaluation where that can be known,
                 and else after the value was told.
             RunError: if another process runs on `path`.
@@ -268,7 +337,7 @@ class Optimizer:
         from diffhpo.evaluation import evaluate
         from diffhpo.optimizer_file import locked
 
-        with locked(path):
+        with self._only_run(), locked(path):
             evaluate(
                 self,
                 objective,
@@ -340,6 +409,7 @@ class Optimizer:
         how = {"workers": workers, "executor": executor, "catch": catch, "path": path, "progress": progress}
         return cls._until(objective, n_trials, (space, seed, "maximize"), how)
 
+    @_one_at_a_time
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the trials, the queue, the space, the seed and the direction to one file (safetensors).
 
@@ -418,7 +488,7 @@ class Optimizer:
         cls, space: Space, seed: int, direction: str, path: str | os.PathLike[str] | None
     ) -> Optimizer:
         """A new optimizer, or the one of an existing file."""
-        if path is None or not os.path.exists(path):
+        if path is None or not os.path.exists(file_path(path)):
             return cls(space, seed=seed, direction=direction)
         found = cls.load(path, space=space)
         if (found.seed, found.direction) != (seed, direction):
@@ -443,10 +513,22 @@ class Optimizer:
 
         with locked(how["path"]):  # before the file is read: another process may be about to replace it
             optimizer = cls._started(*what, how["path"])
-            left = n_trials - sum(not trial.pending for trial in optimizer._trials)
+            left = whole_number(n_trials, "n_trials") - sum(not trial.pending for trial in optimizer._trials)
             if left > 0:
                 evaluate(optimizer, objective, left, **how)
         return optimizer
+
+    @contextmanager
+    def _only_run(self) -> Iterator[None]:
+        """Raise an InputError while another `run` of this optimizer is going on."""
+        with self._lock:
+            if self._running:
+                raise InputError("run is called while a run of this optimizer is going on; see workers")
+            self._running = True
+        try:
+            yield
+        finally:
+            self._running = False
 
     def _from_elsewhere(self, trial: Trial) -> _Known:
         if not isinstance(trial, Trial):
@@ -467,7 +549,7 @@ class Optimizer:
         """Ask the policy for the rest, then, where snapping left too few, for what the space still has."""
         pending = np.concatenate([history.pending, units])
         known = History(history.x, history.y, failed=history.failed, pending=pending)
-        proposed = self.policy.suggest(known, n - len(units), snap=self.space.snap)
+        proposed = suggested(self.policy, known, n - len(units), self.space.snap)
         units = np.concatenate([units, new_rows(proposed, known.seen)])
         for _ in range(CHOSEN):
             if len(units) >= n:
@@ -477,7 +559,9 @@ class Optimizer:
                 return units
             pending = np.concatenate([history.pending, units])
             known = History(history.x, history.y, failed=history.failed, pending=pending)
-            units = np.concatenate([units, rest[[self.policy.choose(known, rest)]]])
+            choice = self.policy.choose(known, rest)
+            place = whole_number(choice, "what policy.choose returned", most=len(rest) - 1)
+            units = np.concatenate([units, rest[[place]]])
         rest = self._unseen(np.concatenate([history.seen, units]), n - len(units))
         return np.concatenate([units, rest])[:n]
 

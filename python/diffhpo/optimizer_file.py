@@ -9,14 +9,14 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from diffhpo.atomic_write import reason_and_remedy
-from diffhpo.errors import CheckpointError, SpaceError
+from diffhpo.errors import CheckpointError, InputError, SpaceError
+from diffhpo.file_path import file_path
 from diffhpo.history import Array
 from diffhpo.json_text import parse_json
 from diffhpo.model.tensor_file import read_tensors, refuse_unknown, write_tensors
@@ -64,11 +64,13 @@ def locked(path: str | os.PathLike[str] | None) -> Iterator[None]:
     if path is None or sys.platform == "win32":
         yield
         return
-    file = Path(path)
+    file = file_path(path)
     if file.is_dir():
         raise CheckpointError(f"{path} could not be written: it is a directory; name a file in it")
     try:
         lock = RunLock(file.parent / f"{file.name}.lock", str(path), temporary=True)
+    except ValueError as error:  # a null character in the name
+        raise CheckpointError(f"{path} could not be written: {error}") from error
     except OSError as error:
         raise CheckpointError(f"{path} could not be written: {reason_and_remedy(error)}") from error
     with lock:
@@ -114,9 +116,12 @@ def read_state(
         policy_given: whether the caller has a policy.
 
     Raises:
+        InputError: if `space` is given and is no Space.
         CheckpointError: if the file is missing, damaged, of a later version or of another space, or if it
             needs a space or a policy that was not given.
     """
+    if space is not None and not isinstance(space, Space):
+        raise InputError(f"space is {type(space).__name__}; a diffhpo.Space is needed")
     tensors, metadata = read_tensors(
         path, kind=_FORMAT, schema=SCHEMA, described="a diffhpo optimizer; Optimizer.save writes one"
     )

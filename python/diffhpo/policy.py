@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from diffhpo.errors import InputError
-from diffhpo.history import History
+from diffhpo.history import History, check_configurations
+from diffhpo.whole_number import whole_number
 
 Array = NDArray[np.float64]
+
+#: Configurations of one request; these take about twenty seconds, and the memory for more would run out.
+MOST_ASKED = 100_000
 
 #: (n, d) points -> (n, d) points, each moved to the point that stands for its configuration.
 Snap: TypeAlias = Callable[[Array], Array]
@@ -46,20 +50,48 @@ def check_seed(seed: int) -> int:
     Raises:
         InputError: unless it is a whole number that is not negative.
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise InputError(f"seed is {seed!r}; a whole number of 0 or more is needed")
-    return int(seed)
+    return whole_number(seed, "seed")
+
+
+def check_policy(policy: object) -> Policy:
+    """The policy.
+
+    Raises:
+        InputError: unless it is an object with `suggest` and `choose`.
+    """
+    if isinstance(policy, type) or not isinstance(policy, Policy):
+        raise InputError(f"policy is {policy!r}; an object with suggest and choose is needed, see Policy")
+    return policy
+
+
+def check_history(history: object) -> None:
+    """Raise an InputError unless it is a History of one dimension at least."""
+    if not isinstance(history, History):
+        raise InputError(f"history is {type(history).__name__}; a diffhpo.History is needed")
+    if history.dim == 0:
+        raise InputError(
+            "the history is empty and does not say how many dimensions d there are; give the configurations "
+            "as an array of shape (0, d)"
+        )
+
+
+def suggested(policy: Policy, history: History, count: int, snap: Snap) -> Array:
+    """What a policy suggests, checked: at most `count` rows of the history's dimensions, snapped.
+
+    Raises:
+        InputError: if a policy of the user's returns anything but points of the unit cube.
+    """
+    points = policy.suggest(history, count, snap=snap)
+    return snap(check_configurations(points, "what policy.suggest returned", history.dim))[:count]
 
 
 def check_count(count: int) -> int:
     """How many configurations are asked for, as an int.
 
     Raises:
-        InputError: unless it is a whole number of at least 1.
+        InputError: unless it is a whole number from 1 to 100,000.
     """
-    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
-        raise InputError(f"count is {count!r}; a whole number of at least 1 is needed")
-    return int(count)
+    return whole_number(count, "count", least=1, most=MOST_ASKED)
 
 
 def derived_seed(seed: int, *position: int) -> int:

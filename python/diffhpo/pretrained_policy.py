@@ -20,13 +20,24 @@ from diffhpo.model.universal.in_context import Generators, InContextModel
 from diffhpo.model.universal.model import UniversalModel
 from diffhpo.one_thread import one_thread
 from diffhpo.parameter_roles import roles_of
-from diffhpo.policy import Snap, check_count, check_seed, derived_seed, initial_design, new_rows
+from diffhpo.policy import (
+    Snap,
+    check_count,
+    check_history,
+    check_seed,
+    derived_seed,
+    initial_design,
+    new_rows,
+)
 from diffhpo.pretrained import pretrained_model
 from diffhpo.ranker import Ranker
 from diffhpo.torch_defaults import torch_defaults
+from diffhpo.whole_number import whole_number
 
 _KINDS = (CONTINUOUS, STEPPED, CATEGORICAL)
 
+#: What a count is at most; with more the memory would run out.
+_MOST = 1_000_000
 #: What a setting is at least, where that is not 0.
 _LEAST = {
     "context_size": 3,  # of `History.bounded`
@@ -76,11 +87,12 @@ class PretrainedRecipe:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value, least = getattr(self, field.name), _LEAST.get(field.name, 0)
-            whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-            if field.type == "int" and not (whole and value >= least):
-                raise InputError(f"{field.name} is {value!r}; a whole number of at least {least} is needed")
-        if self.rank_with not in ("auto", "predictor", "gp", "both"):
+            if field.type == "int":
+                least = _LEAST.get(field.name, 0)
+                whole_number(getattr(self, field.name), field.name, least=least, most=_MOST)
+        if not isinstance(self.noisy, bool):
+            raise InputError(f"noisy is {self.noisy!r}; True or False is needed")
+        if not isinstance(self.rank_with, str) or self.rank_with not in ("auto", "predictor", "gp", "both"):
             raise InputError(f"rank_with is {self.rank_with!r}; accepted: auto, predictor, gp, both")
         if self.generated + self.spread + self.elites < 1:
             raise InputError("generated, spread and elites are all 0; nothing would be ranked")
@@ -128,6 +140,8 @@ class PretrainedPolicy:
         recipe: PretrainedRecipe | Mapping[str, Any] | None = None,
         executor: str = "auto",
     ) -> None:
+        if not (model is None or isinstance(model, UniversalModel)):
+            raise InputError(f"model is {model!r}; a UniversalModel is needed, see load_universal")
         self.model = pretrained_model() if model is None else model
         self.seed = check_seed(seed)
         for argument, given, accepted, is_one in (
@@ -155,6 +169,7 @@ class PretrainedPolicy:
         Raises:
             InputError: if `count` is no whole number or below 1, or the history has more than 32 dimensions.
         """
+        check_history(history)
         check_count(count)
         if len(history) == 0:
             design = initial_design(history.dim, count, start=len(history.seen), seed=self.seed)
@@ -214,6 +229,7 @@ class PretrainedPolicy:
         Raises:
             InputError: if the pool is empty or not inside the unit cube.
         """
+        check_history(history)
         pool = check_pool(pool, history.dim)
         if len(pool) == 1 or len(history) == 0:
             target = initial_design(pool.shape[1], 1, start=0, seed=self.seed)
@@ -326,7 +342,9 @@ class PretrainedPolicy:
         return chosen
 
 
-def _recipe(settings: Mapping[str, Any]) -> PretrainedRecipe:
+def _recipe(settings: Any) -> PretrainedRecipe:
+    if not isinstance(settings, Mapping):
+        raise InputError(f"recipe is {settings!r}; a PretrainedRecipe or a dictionary of settings is needed")
     known = [field.name for field in fields(PretrainedRecipe)]
     unknown = sorted(str(name) for name in settings if name not in known)
     if unknown:

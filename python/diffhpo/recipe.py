@@ -6,6 +6,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from diffhpo.errors import InputError
+from diffhpo.finite_number import finite_number
+from diffhpo.whole_number import whole_number
+
+#: The smallest that each count of a recipe may be, and the largest that any may.
+_LEAST = {
+    "uniform_candidates": 0,
+    "climb_every": 0,
+    "reverse_steps": 1,
+    "first_steps": 0,
+    "warm_steps": 0,
+    "batch": 1,
+    "width": 1,
+    "blocks": 1,
+    "context_width": 1,
+    "context_size": 3,
+    "pool_neighbours": 1,
+}
+_MOST = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -13,6 +31,9 @@ class Recipe:
     """One way to train on a history and to sample from the result.
 
     Training fields are those of `Sampler` and `Trainer`, sampling fields those of `Denoiser.sample`.
+
+    Raises:
+        InputError: on a field of another type or range; the message names it.
     """
 
     greed: float
@@ -47,6 +68,19 @@ class Recipe:
     """Trials of the history that are kept as context and as training data."""
     pool_neighbours: int = 4
     """Discrete protocol: pending configurations that each sample stands for."""
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            object.__setattr__(self, name, whole_number(getattr(self, name), name, least=least, most=_MOST))
+        if self.candidates is not None:
+            object.__setattr__(
+                self, "candidates", whole_number(self.candidates, "candidates", least=1, most=_MOST)
+            )
+        for name in ("greed", "jitter", "jitter_share", "flag_dropout", "guidance", "learning_rate"):
+            finite_number(getattr(self, name), name)
+        for name in ("balanced", "exclude_query", "warp"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} is {getattr(self, name)!r}; True or False is needed")
 
 
 #: The brief's method as it is written: plain triples, one sample, the whole reverse loop.
@@ -101,6 +135,6 @@ def recipe_named(recipe: str | Recipe) -> Recipe:
     """
     if isinstance(recipe, Recipe):
         return recipe
-    if recipe not in RECIPES:
+    if not isinstance(recipe, str) or recipe not in RECIPES:
         raise InputError(f"recipe is {recipe!r}; accepted: {sorted(RECIPES)} or a Recipe")
     return RECIPES[recipe]

@@ -8,7 +8,7 @@ import io
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,7 +16,7 @@ from diffhpo.atomic_write import reason_and_remedy, write_atomically
 from diffhpo.errors import DataError, SpaceError
 from diffhpo.json_text import parse_json
 from diffhpo.regular_file import read_regular_file
-from diffhpo.space import Categorical, Float, Int, Parameter, Space
+from diffhpo.space import Categorical, Constant, Float, Int, Ordinal, Parameter, Space
 
 #: A positive column whose largest value is this many times its smallest is searched on a log scale.
 LOG_RATIO = 100.0
@@ -34,6 +34,23 @@ class TrialTable:
     objective: list[float | None]
     """One value per row; None for a failed trial (an empty cell or nan)."""
     objective_name: str
+    cells: dict[str, list[str]] = field(default_factory=dict)
+    """The columns as they stand in the file."""
+
+    def configurations_of(self, space: Space) -> list[dict[str, Any]]:
+        """As `configurations`, with choices told by their text: "1.0", "007" and "true" may be texts.
+
+        Raises:
+            SpaceError: if two choices of a parameter have the same text.
+        """
+        chosen = {name: _choice_of_text(name, one) for name, one in space.parameters.items()}
+        return [
+            {
+                name: chosen[name].get(self.cells[name][row], value) if name in chosen else value
+                for name, value in configuration.items()
+            }
+            for row, configuration in enumerate(self.configurations())
+        ]
 
     def configurations(self) -> list[dict[str, Any]]:
         """One dictionary per row; a parameter whose cell is empty was not active, and is left out."""
@@ -85,7 +102,24 @@ def read_trial_table(path: str | os.PathLike[str], objective: str | None = None)
         if name != chosen:
             columns[name] = _typed(cells)
     values = [_objective(row[names.index(chosen)], f"{path}, line {line}") for line, row in rows[1:]]
-    return TrialTable(columns, values, chosen)
+    texts = {name: [row[place].strip() for _, row in rows[1:]] for place, name in enumerate(names)}
+    return TrialTable(columns, values, chosen, texts)
+
+
+def _choice_of_text(name: str, parameter: Parameter) -> dict[str, Any]:
+    """Text in a file -> the choice that is written so; empty for numbers."""
+    if not isinstance(parameter, (Categorical, Ordinal, Constant)):
+        return {}
+    found: dict[str, Any] = {}
+    for choice in parameter.values():
+        text = str(choice).strip()
+        if text in found:
+            raise SpaceError(
+                f"parameter {name!r}: choices {found[text]!r} and {choice!r} have the same text in a file; "
+                "rename one"
+            )
+        found[text] = choice
+    return found
 
 
 def _objective(cell: str, place: str) -> float | None:
@@ -114,6 +148,13 @@ def _typed(cells: Sequence[str]) -> list[Any]:
     if filled and {cell.lower() for cell in filled} <= {"true", "false"}:
         return [cell.lower() == "true" if cell else None for cell in cells]
     return [cell or None for cell in cells]
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
 
 
 def infer_space(table: TrialTable) -> Space:
@@ -146,7 +187,7 @@ def infer_space(table: TrialTable) -> Space:
             parameters[name] = Categorical(sorted(different))
             continue
         low, high = min(values), max(values)
-        if not all(map(math.isfinite, values)):
+        if not all(map(_is_finite, values)):
             raise SpaceError(f"column {name!r} holds a value that is not finite")
         log = low > 0 and high / low >= LOG_RATIO
         parameters[name] = Int(low, high, log) if isinstance(low, int) else Float(low, high, log)
@@ -173,23 +214,37 @@ def read_space_file(path: str | os.PathLike[str]) -> Space:
 
 
 def write_configurations(
-    target: str | os.PathLike[str] | TextIO, names: Sequence[str], configurations: Sequence[Mapping[str, Any]]
+    target: str | os.PathLike[str] | TextIO | None,
+    names: Sequence[str],
+    configurations: Sequence[Mapping[str, Any]],
 ) -> None:
     """Write configurations as CSV, a column per name, to a file, whole or not at all, or to an open stream.
 
+    A file that is there is replaced when all is written, or stays as it is.
+
     Raises:
-        DataError: if the file cannot be written; one that was there before stays.
+        DataError: if the file cannot be written, or the stream lacks a character or is closed (None).
+        BrokenPipeError: if the reader of the stream has left.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(configurations)
+    named = target if isinstance(target, (str, os.PathLike)) else getattr(target, "name", "the output")
     try:
-        if isinstance(target, (str, os.PathLike)):
-            write_atomically(Path(target), text.getvalue().encode("utf-8"))
-        else:
+        if target is None:
+            raise OSError("it is closed")
+        if not isinstance(target, (str, os.PathLike)):
             target.write(text.getvalue())
-            target.flush()  # here, and not when the process ends, a full disk can be told
+            target.flush()
+        elif os.path.exists(target) and not os.path.isfile(target):  # /dev/stdout, a pipe
+            with open(target, "w", newline="", encoding="utf-8") as file:
+                file.write(text.getvalue())
+        else:
+            write_atomically(Path(target), text.getvalue().encode("utf-8"))
+    except BrokenPipeError:
+        raise
+    except UnicodeEncodeError as error:
+        raise DataError(f"{named} could not be written: {error}") from error
     except OSError as error:
-        name = target if isinstance(target, (str, os.PathLike)) else getattr(target, "name", "the stream")
-        raise DataError(f"{name} could not be written: {reason_and_remedy(error)}") from error
+        raise DataError(f"{named} could not be written: {reason_and_remedy(error)}") from error

@@ -170,3 +170,53 @@ def test_a_log_whole_number_agrees_with_its_definition():
     np.testing.assert_allclose(shares, np.log((v + 0.5) / (v - 0.5)) / np.log(64.5 / 0.5), atol=2e-5)
     ends = parameter.encode(64)[0] - parameter.encode(63)[0]
     assert parameter.unit_step == pytest.approx(ends)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Float("0", 1), r"Float: low: '0' is not a number"),
+        (lambda: Float(0, 10**400), r"high: .*1329 bits is beyond double"),
+        (lambda: Float(0, 1, step="0.1"), r"step: '0.1' is not a number"),
+        (lambda: Float(0.1, 1, log="false"), r"log is 'false'; True or False"),
+        (
+            lambda: Float(1e300, math.nextafter(1e300, math.inf), log=True),
+            r"logarithms of the bounds are equal",
+        ),
+        (lambda: Float(1e16, 1e16 + 8, step=0.5), r"step 0.5 is too small"),
+        (lambda: Float(0, 1).encode(10**400), r"beyond double"),
+        (lambda: Int(1, 10**5000), r"high: .*bits is beyond double"),
+        (lambda: Int(1, 5, step=math.nan), r"step is nan; a whole"),
+        (lambda: Int(1, 5, step=math.inf), r"step is inf; a whole"),
+        (lambda: Int(1, 5, log=1), r"log is 1; True or False"),
+        (lambda: Int(1, 2**45, log=True), r"above 2\*\*44"),
+        (lambda: Int(1, 5).encode(math.nan), r"nan is not a whole"),
+        (lambda: Int(1, 5).encode(math.inf), r"inf is not a whole"),
+        (lambda: Int(1, 5).encode(10**400), r"beyond double"),
+    ],
+)
+def test_numbers_that_cannot_be_held_are_named(make, message):
+    with pytest.raises(SpaceError, match=message):
+        make()
+
+
+def test_bounds_whose_distance_overflows_are_searched_over_their_whole_length():
+    parameter = Float(-1e308, 1e308)
+    for value, unit in ((-1e308, 0.0), (-5e307, 0.25), (0.0, 0.5), (1e308, 1.0)):
+        assert parameter.encode(value)[0] == pytest.approx(unit)
+        assert parameter.decode(np.array([unit])) == pytest.approx(value)
+
+
+@given(value=st.integers(2**44 - 10**6, 2**44))
+def test_the_largest_log_whole_numbers_come_back_from_the_cube(value):
+    parameter = Int(1, 2**44, log=True)
+    assert parameter.decode(parameter.encode(value)) == value
+
+
+def test_numpy_numbers_become_plain_ones():
+    parameter = Float(np.float64(0.25), np.float32(1), log=np.True_)
+    assert repr(parameter) == "Float(low=0.25, high=1.0, log=True)"
+    space = Space(
+        {"a": parameter, "b": Int(np.int8(1), np.uint64(9)), "c": Float(0, 1, step=np.float64(0.5))}
+    )
+    assert Space.from_json(space.to_json()) == space

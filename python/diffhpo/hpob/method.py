@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike
 from diffhpo.errors import InputError
 from diffhpo.history import Array, History, check_pool
 from diffhpo.history_policy import HistoryPolicy
-from diffhpo.policy import Policy
+from diffhpo.policy import Policy, check_policy
 from diffhpo.pretrained_policy import PretrainedPolicy
 from diffhpo.recipe import Recipe
 
@@ -50,9 +51,9 @@ class DiffusionHPO:
         self.policy: Policy
         if isinstance(policy, str):
             told = {} if names is None else {"names": names}
-            self.policy = _class_of(policy)(seed=seed, **(policy_settings or {}), **told)
+            self.policy = _made(policy, {"seed": seed, **told}, policy_settings or {})
         elif policy is not None:
-            self.policy = policy
+            self.policy = check_policy(policy)
         elif recipe is not None:
             self.policy = HistoryPolicy(recipe, seed=seed)
         else:
@@ -96,6 +97,24 @@ class DiffusionHPO:
 def _class_of(name: str) -> Any:
     module, _, attribute = name.partition(":")
     try:
-        return getattr(import_module(module), attribute)
+        if module.startswith("."):
+            raise ValueError("a relative module has no package here")
+        found = getattr(import_module(module), attribute)
     except (ValueError, ModuleNotFoundError, AttributeError) as error:
         raise InputError(f"policy is {name!r}; module:Class is needed, but {error}") from error
+    if not callable(found):
+        raise InputError(f"policy is {name!r}; module:Class is needed, but it is {found!r}")
+    return found
+
+
+def _made(name: str, told: Mapping[str, Any], settings: Any) -> Policy:
+    """The policy of a name, made with settings."""
+    if not isinstance(settings, Mapping):
+        raise InputError(f"policy_settings is {settings!r}; a dictionary is needed")
+    make = _class_of(name)
+    arguments = {**told, **settings}
+    try:
+        signature(make).bind(**arguments)
+    except TypeError as error:
+        raise InputError(f"policy is {name!r}, which does not take {list(arguments)}: {error}") from None
+    return check_policy(make(**arguments))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from diffhpo.errors import InputError
 from diffhpo.torch_defaults import float32
+from diffhpo.whole_number import MOST_SIZE, whole_number
 
 #: Row of the flag embedding that stands for "flag withheld" (classifier-free guidance).
 NO_FLAG = 2
@@ -93,11 +94,13 @@ class Network(nn.Module):
         cross_attention: bool = False,
     ) -> None:
         super().__init__()
-        if min(dim, width, blocks, time_features) < 1 or context_width < 0 or time_features % 2:
-            raise InputError(
-                f"dim={dim}, width={width}, blocks={blocks}, context_width={context_width}, "
-                f"time_features={time_features}: sizes must be positive, time_features even"
-            )
+        dim = whole_number(dim, "dim", least=1, most=MOST_SIZE)
+        width = whole_number(width, "width", least=1, most=MOST_SIZE)
+        blocks = whole_number(blocks, "blocks", least=1, most=MOST_SIZE)
+        context_width = whole_number(context_width, "context_width", most=MOST_SIZE)
+        time_features = whole_number(time_features, "time_features", least=2, most=MOST_SIZE)
+        if time_features % 2:
+            raise InputError(f"time_features is {time_features}; an even number is needed")
         if cross_attention and context_width == 0:
             raise InputError("cross_attention needs context_width > 0")
         self.dim, self.width = dim, width

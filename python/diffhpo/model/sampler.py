@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from diffhpo.errors import InputError
+from diffhpo.finite_number import finite_number
 from diffhpo.history import History
 from diffhpo.kernels import training_reference
 from diffhpo.kernels.training_problem import DrawRule, TrialTable
 from diffhpo.model.transformer import ContextBatch, rank_within
 from diffhpo.torch_defaults import torch_defaults
+from diffhpo.whole_number import whole_number
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,14 @@ class Sampler:
         exclude_query: bool = False,
         flag_dropout: float = 0.0,
     ) -> None:
+        if not isinstance(history, History):
+            raise InputError(f"history is {type(history).__name__}; a diffhpo.History is needed")
         if len(history) == 0:
             raise InputError("history is empty; the Sampler needs at least one trial")
-        if timesteps < 1 or greed < 0 or jitter < 0:
-            raise InputError(f"timesteps={timesteps}, greed={greed}, jitter={jitter}: none may be negative")
+        timesteps = whole_number(timesteps, "timesteps", least=1)
+        greed, jitter = finite_number(greed, "greed", least=0), finite_number(jitter, "jitter", least=0)
         for name, share in (("jitter_share", jitter_share), ("flag_dropout", flag_dropout)):
-            if not 0 <= share <= 1:
+            if finite_number(share, name, least=0) > 1:
                 raise InputError(f"{name} is {share}; a share lies in [0, 1]")
         y = torch.tensor(history.y, dtype=torch.float64)
         rank = (rank_within(y.unsqueeze(0), torch.ones(1, len(y), dtype=torch.bool))[0] + 1) / 2

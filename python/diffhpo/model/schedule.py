@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from diffhpo.errors import InputError
 from diffhpo.torch_defaults import torch_defaults
+from diffhpo.whole_number import whole_number
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,9 @@ class NoiseSchedule:
             [999, 749, 500, 250, 0]
         """
         total = len(self)
+        given: Any = steps
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            steps = whole_number(given, "steps")
         if isinstance(steps, int):
             if not 1 <= steps <= total:
                 raise InputError(f"steps is {steps}; this schedule has {total} levels: give 1 to {total}")

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from diffhpo import __version__
 from diffhpo.atomic_write import reason_and_remedy, write_atomically
 from diffhpo.errors import CheckpointError
+from diffhpo.file_path import file_path
 from diffhpo.file_schema import WRITER, check_schema
 from diffhpo.json_text import parse_json
 from diffhpo.regular_file import read_regular_file
@@ -47,8 +47,10 @@ def write_tensors(
     """Write a file; a crash at any moment leaves either the old one or the new one.
 
     Raises:
+        InputError: if `path` is no path.
         CheckpointError: if the file cannot be written, or could not be read again; the message names it.
     """
+    target = file_path(path)
     kept = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     metadata = {**metadata, WRITER: __version__}
     data = save(kept, {**metadata, CHECKSUM: checksum(kept, metadata)})
@@ -58,11 +60,10 @@ def write_tensors(
             f"{int.from_bytes(data[:8], 'little')} bytes of text (at most {MOST_HEADER_BYTES})"
         )
     try:
-        write_atomically(Path(path), data)
-    except OSError as error:
-        raise CheckpointError(
-            f"{path} could not be written and is as it was: {reason_and_remedy(error)}"
-        ) from error
+        write_atomically(target, data)
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        reason = reason_and_remedy(error) if isinstance(error, OSError) else str(error)
+        raise CheckpointError(f"{path} could not be written and is as it was: {reason}") from error
 
 
 def read_tensors(
@@ -76,11 +77,13 @@ def read_tensors(
         described: what the file should be, in messages.
 
     Raises:
+        InputError: if `path` is no path.
         CheckpointError: if the file is missing, truncated, corrupt, of another format or a later schema, or
             holds values that are not finite.
     """
+    source = file_path(path)
     try:
-        data = read_regular_file(path, MOST_BYTES)
+        data = read_regular_file(source, MOST_BYTES)
         metadata = _header(data).get("__metadata__", {})
         if not isinstance(metadata, dict):
             raise ValueError("its metadata is no object")

@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffhpo.errors import CheckpointError, InputError
+from diffhpo.finite_number import finite_number
 from diffhpo.kernels.executors import training_executor
 from diffhpo.kernels.reference import signed_seed
 from diffhpo.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -24,6 +25,7 @@ from diffhpo.model.sampler import Sampler
 from diffhpo.model.schedule import NoiseSchedule
 from diffhpo.model.transformer import Transformer
 from diffhpo.torch_defaults import torch_defaults
+from diffhpo.whole_number import whole_number
 
 #: Steps of one native call at most: a bound on what an exception could lose.
 NATIVE_CHUNK = 1000
@@ -31,6 +33,9 @@ NATIVE_CHUNK = 1000
 _PROGRESS_CHUNK = 25
 #: Steps that the torch path draws at once, and the random words that it draws at most.
 _DRAWN_STEPS, _DRAWN_WORDS = 32, 2**20
+
+#: Triples of one training step; with more the memory would run out.
+MOST_BATCH = 1 << 20
 
 
 @dataclass
@@ -75,13 +80,21 @@ class Trainer:
 
     @torch_defaults()
     def __post_init__(self) -> None:
+        for name, part, kind in (
+            ("network", self.network, Network),
+            ("transformer", self.transformer, Transformer),
+            ("schedule", self.schedule, NoiseSchedule),
+        ):
+            if not isinstance(part, kind):
+                raise InputError(f"{name} is {type(part).__name__}; a {kind.__name__} is needed")
         if self.network.context_width != self.transformer.width:
             raise InputError(
                 f"network.context_width is {self.network.context_width}, transformer.width is "
                 f"{self.transformer.width}: they must be equal"
             )
-        if self.batch < 1 or self.learning_rate <= 0:
-            raise InputError(f"batch={self.batch}, learning_rate={self.learning_rate}: both must be positive")
+        self.batch = whole_number(self.batch, "batch", least=1, most=MOST_BATCH)
+        if finite_number(self.learning_rate, "learning_rate") <= 0:
+            raise InputError(f"learning_rate is {self.learning_rate}; a number above 0 is needed")
         signed_seed(self.seed)
         training_executor(self.executor, None)
         self._loss = Loss(self.network, self.transformer, NoiseAdder(self.schedule))
@@ -160,8 +173,9 @@ class Trainer:
         return self.losses[first:]
 
     def _check(self, sampler: Sampler, steps: int) -> None:
-        if steps < 0:
-            raise InputError(f"steps is {steps}; it cannot be negative")
+        whole_number(steps, "steps")
+        if not isinstance(sampler, Sampler):
+            raise InputError(f"sampler is {type(sampler).__name__}; a Sampler is needed")
         if sampler.timesteps != len(self.schedule):
             raise InputError(
                 f"the sampler draws from {sampler.timesteps} timesteps, the schedule has {len(self.schedule)}"

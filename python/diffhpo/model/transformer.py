@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from diffhpo.errors import InputError
 from diffhpo.torch_defaults import float32
+from diffhpo.whole_number import MOST_SIZE, whole_number
 
 
 @dataclass(frozen=True)
@@ -116,11 +117,12 @@ class Transformer(nn.Module):
     @float32()
     def __init__(self, dim: int, *, width: int = 32, layers: int = 1, heads: int = 2) -> None:
         super().__init__()
-        if min(dim, width, layers, heads) < 1 or width % heads:
-            raise InputError(
-                f"dim={dim}, width={width}, layers={layers}, heads={heads}: sizes must be positive and width "
-                "a multiple of heads"
-            )
+        dim, width, layers, heads = (
+            whole_number(size, name, least=1, most=MOST_SIZE)
+            for size, name in ((dim, "dim"), (width, "width"), (layers, "layers"), (heads, "heads"))
+        )
+        if width % heads:
+            raise InputError(f"width is {width}; a multiple of heads, {heads}, is needed")
         self.dim, self.width, self.heads = dim, width, heads
         self.token = nn.Linear(dim + 2, width)
         self.layers = nn.ModuleList(EncoderLayer(width, heads) for _ in range(layers))

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from diffhpo.errors import InputError
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Pretrain the models of this package.")
 
 
@@ -31,6 +33,8 @@ def bank(
     from diffhpo.pretraining.real_tasks import load_real_tasks
     from diffhpo.pretraining.task_bank import TaskBank
 
+    if not out.parent.is_dir():
+        raise InputError(f"out is {out}; the directory {out.parent} is not there: make it")
     tasks = load_real_tasks(evaluations=evaluations, xgboost_tables=xgboost_tables, mlp_grids=mlp_grids)
     typer.echo(f"{len(tasks)} tasks; fitting their surrogates takes seconds for each")
     built = TaskBank.build(tasks, seed=seed, points=points, workers=workers)
@@ -51,7 +55,7 @@ def universal(
     seed: Annotated[int, typer.Option(help="Of weights and draws.", min=0)] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[
-        int, typer.Option(help="Of torch; the worker that draws functions takes one more.", min=1)
+        int, typer.Option(help="Of torch; the worker that draws functions takes one more.", min=1, max=1024)
     ] = 1,
 ) -> None:
     """Train the universal model, or go on with it.

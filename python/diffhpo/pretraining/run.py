@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffhpo.atomic_write import reason_and_remedy
-from diffhpo.errors import CheckpointError, RunError
+from diffhpo.errors import BackendError, CheckpointError, InputError, RunError
 from diffhpo.model.noise_adder import NoiseAdder
 from diffhpo.model.universal.checkpoint import UniversalCheckpoint, load_universal, save_universal
 from diffhpo.model.universal.model import UniversalModel
@@ -56,6 +56,24 @@ def learning_rate(preset: Preset, step: int) -> float:
     return preset.learning_rate * rise * max(0.01, min(1.0, left))
 
 
+def _device(name: str) -> torch.device:
+    """The device of a name.
+
+    Raises:
+        InputError: if there is none of this name.
+        BackendError: if it is not there.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"device is {name!r}; accepted: cpu, cuda, cuda:0 and so on") from None
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device is {name!r}; accepted: cpu, cuda, cuda:0 and so on")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise BackendError(f"device is {name!r}, and torch finds {torch.cuda.device_count()} GPUs: use cpu")
+    return device
+
+
 class PretrainingRun:
     """Trains a universal model on a stream of functions.
 
@@ -88,7 +106,7 @@ class PretrainingRun:
         facts: dict[str, Any] | None = None,
     ) -> None:
         self.directory, self.preset, self.seed = Path(directory), preset, check_seed(seed)
-        self.device = torch.device(device)
+        self.device = _device(device)
         self._make = make
         self._facts = {"preset": asdict(preset), "seed": seed, **(facts or {})}
         try:

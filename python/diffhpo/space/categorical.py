@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffhpo.space.choices import check_choices, place_of
+from diffhpo.space.choices import check_choices, place_of, plain_places
 from diffhpo.space.parameter import CHOICE, Array, Parameter
 
 
@@ -22,7 +23,7 @@ class Categorical(Parameter):
         choices: any Python objects, all different.
 
     Raises:
-        SpaceError: on fewer than two choices, or one that comes twice.
+        SpaceError: on fewer than two choices, one that comes twice, or a set, which has no order.
 
     Example:
         >>> Categorical(["a", "b", "c"]).encode("b")
@@ -61,7 +62,7 @@ class Categorical(Parameter):
 
     def encode(self, value: Any) -> Array:
         """A choice -> (width,) of zeros and ones."""
-        return self._position(np.array([place_of(self.choices, value)]))[0]
+        return self._position(np.array([place_of(self.choices, value, self._places)]))[0]
 
     def decode(self, unit: Array) -> Any:
         """(width,) in [0, 1] -> the choice with the largest column, the first of equals."""
@@ -80,6 +81,10 @@ class Categorical(Parameter):
     def values(self) -> list[Any]:
         """The choices."""
         return list(self.choices)
+
+    @cached_property
+    def _places(self) -> dict[Hashable, int]:
+        return plain_places(self.choices)
 
     def _position(self, level: NDArray[np.int64]) -> Array:
         if self.width == 1:

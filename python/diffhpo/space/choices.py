@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -30,7 +32,7 @@ def same(a: Any, b: Any) -> bool:
         return True
     if isinstance(a, (bool, np.bool_)) != isinstance(b, (bool, np.bool_)):
         return False
-    if isinstance(a, float) and isinstance(b, float) and a != a and b != b:
+    if isinstance(a, (float, np.floating)) and isinstance(b, (float, np.floating)) and a != a and b != b:
         return True
     try:
         return bool(a == b)
@@ -38,27 +40,63 @@ def same(a: Any, b: Any) -> bool:
         return False
 
 
-def place_of(choices: Sequence[Any], value: Any) -> int:
+def _key(choice: Any) -> Hashable | None:
+    """What tells plain choices apart as `same` does; None where only a comparison does."""
+    if isinstance(choice, (bool, np.bool_)):
+        return (bool, bool(choice))
+    if choice is None or type(choice) in (int, str, bytes) or isinstance(choice, (np.integer, np.str_)):
+        return (object, choice)
+    if type(choice) is float or isinstance(choice, np.floating):
+        return (object, "nan", None) if math.isnan(choice) else (object, choice)
+    return None
+
+
+def plain_places(choices: Sequence[Any]) -> dict[Hashable, int]:
+    """Where the plain choices stand, such as numbers and text; others are found by comparing."""
+    return {key: place for place, choice in enumerate(choices) if (key := _key(choice)) is not None}
+
+
+def place_of(choices: Sequence[Any], value: Any, places: Mapping[Hashable, int]) -> int:
     """Which choice a value is.
+
+    Args:
+        choices: all of them.
+        value: what is looked for.
+        places: `plain_places` of the choices.
 
     Raises:
         SpaceError: if it is none of them.
     """
+    key = _key(value)
+    if key is not None and key in places:
+        return places[key]
     for index, choice in enumerate(choices):
         if same(choice, value):
             return index
-    raise SpaceError(f"{value!r} is not one of {list(choices)!r}")
+    shown = repr(list(choices)) if len(choices) <= 100 else f"{len(choices)} choices"
+    raise SpaceError(f"{value!r} is not one of {shown}")
 
 
-def check_choices(described: str, choices: Sequence[Any]) -> tuple[Any, ...]:
+def check_choices(described: str, choices: Iterable[Any]) -> tuple[Any, ...]:
     """The choices as a tuple.
 
     Raises:
-        SpaceError: unless there are two or more, all different.
+        SpaceError: unless they have an order of their own and are two to 10,000, all different.
     """
-    found = tuple(choices)
+    if isinstance(choices, (set, frozenset, Mapping)):
+        raise SpaceError(
+            f"{described}: choices is a {type(choices).__name__}; a list is needed: sets differ in their "
+            "order from one process to the next, and of a mapping the keys or the values could be meant"
+        )
+    try:
+        found = tuple(islice(choices, MOST_CHOICES + 1))
+    except TypeError:
+        raise SpaceError(f"{described}: choices is {choices!r}; a list is needed") from None
     if len(found) > MOST_CHOICES:
-        raise SpaceError(f"{described} of {len(found)} choices; at most {MOST_CHOICES} are supported")
+        raise SpaceError(
+            f"{described} of more than {MOST_CHOICES} choices; at most {MOST_CHOICES} are supported: "
+            "use an Int or a Float"
+        )
     hashes: set[Any] = set()
     unhashable: list[int] = []
     for index, choice in enumerate(found):

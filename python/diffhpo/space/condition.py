@@ -20,7 +20,7 @@ class Condition:
         values: at least one of the parent's values.
 
     Raises:
-        SpaceError: if `values` is a string or empty.
+        SpaceError: if `parent` is not a string, or `values` is a string or empty.
 
     Example:
         >>> gamma = Condition("kernel", ["rbf", "poly"])
@@ -32,6 +32,8 @@ class Condition:
     values: Sequence[Any]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.parent, str):
+            raise SpaceError(f"Condition: parent is {self.parent!r}; the name of a parameter is needed")
         if isinstance(self.values, str) or not isinstance(self.values, Sequence) or not self.values:
             raise SpaceError(
                 f"Condition on {self.parent!r}: values is {self.values!r}; a list of one or more of the "

@@ -12,7 +12,18 @@ from numpy.typing import NDArray
 
 from diffhpo.errors import SpaceError
 from diffhpo.space.levels import MOST_LEVELS, level_at, middle_of
-from diffhpo.space.parameter import Array, Parameter, check_bounds, real_number
+from diffhpo.space.parameter import (
+    Array,
+    Parameter,
+    check_bounds,
+    plain_number,
+    plain_truth,
+    real_number,
+)
+
+#: On a log scale a larger whole number may come back from the unit cube as its neighbour: exp of a logarithm
+#: near 32 is right to about 2e-15 of itself.
+LARGEST_LOG = 2**44
 
 
 @dataclass(frozen=True, repr=False)
@@ -26,7 +37,8 @@ class Int(Parameter):
         step: take only low, low + step, ... up to high; above 1 not with `log`.
 
     Raises:
-        SpaceError: on bounds that are not whole and ascending, or a step that does not fit between them.
+        SpaceError: on bounds that are not whole and ascending, a step that does not fit between them, or
+            values that double precision cannot tell apart.
 
     Example:
         >>> [Int(1, 3).decode(np.array([u])) for u in (0.0, 0.5, 1.0)]
@@ -41,11 +53,14 @@ class Int(Parameter):
     step: int = 1
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "log", plain_truth("Int", "log", self.log))
+        for name in ("low", "high", "step"):
+            object.__setattr__(self, name, plain_number("Int", name, getattr(self, name)))
         described = f"Int({self.low}, {self.high}{', log=True' if self.log else ''})"
-        check_bounds(described, real_number(self.low), real_number(self.high), self.log)
+        check_bounds(described, float(self.low), float(self.high), self.log)
         for name in ("low", "high", "step"):
             number = getattr(self, name)
-            if real_number(number) != int(number):
+            if not math.isfinite(number) or number != int(number):
                 raise SpaceError(f"{described}: {name} is {number}; a whole number is needed")
             object.__setattr__(self, name, int(number))
         if not 1 <= self.step <= self.high - self.low:
@@ -54,6 +69,10 @@ class Int(Parameter):
             raise SpaceError(f"{described}: step is {self.step}; log and step exclude each other")
         if self.size > MOST_LEVELS or max(abs(self.low), abs(self.high)) > 2**53:
             raise SpaceError(f"{described}: more than 2**50 values, or one beyond 2**53; use Float")
+        if self.log and self.high > LARGEST_LOG:
+            raise SpaceError(
+                f"{described}: above 2**44 a log scale does not tell neighbours apart; use Float"
+            )
 
     @property
     def size(self) -> float:
@@ -75,7 +94,7 @@ class Int(Parameter):
     def encode(self, value: Any) -> Array:
         """A value -> (1,) in [0, 1], the middle of its share."""
         number = real_number(value)
-        if number != math.floor(number) or not self.low <= number <= self.high:
+        if not self.low <= number <= self.high or number != math.floor(number):
             raise SpaceError(f"{value!r} is not a whole number in [{self.low}, {self.high}]")
         if (int(number) - self.low) % self.step:
             raise SpaceError(f"{value!r} is not {self.low} plus a multiple of {self.step}")

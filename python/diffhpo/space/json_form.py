@@ -45,24 +45,35 @@ def to_json(space: Space) -> dict[str, Any]:
         raise SpaceError("the space has `forbidden`, a function, which JSON cannot hold")
     content: dict[str, Any] = {}
     for name, parameter in space.parameters.items():
-        kind = next(key for key, value in _TYPES.items() if type(parameter) is value)
+        kind = next((key for key, value in _TYPES.items() if type(parameter) is value), None)
+        if kind is None:
+            raise SpaceError(
+                f"parameter {name!r} is a {type(parameter).__name__}, which JSON cannot hold; accepted: "
+                f"{', '.join(known.__name__ for known in _TYPES.values())}"
+            )
         entry: dict[str, Any] = {"type": kind}
         for field in fields(parameter):  # type: ignore[arg-type] # every parameter is a dataclass
             value = getattr(parameter, field.name)
             if value is not field.default:
-                entry[field.name] = _plain(name, value)
+                values = isinstance(value, tuple) and field.name == "choices"
+                entry[field.name] = [_plain(name, one) for one in value] if values else _plain(name, value)
         when: dict[str, list[Any]] = {}
         for condition in space.conditions.get(name, ()):
             both = when.get(condition.parent, list(condition.values))
             when[condition.parent] = [v for v in both if any(same(v, w) for w in condition.values)]
+            if not when[condition.parent]:
+                raise SpaceError(
+                    f"parameter {name!r} needs values of {condition.parent!r} that exclude each other: it is "
+                    "never active, which JSON cannot hold; leave it out"
+                )
         if when:
-            entry["when"] = {parent: _plain(name, values) for parent, values in when.items()}
+            entry["when"] = {parent: [_plain(name, one) for one in both] for parent, both in when.items()}
         content[name] = entry
     return content
 
 
 def _plain(name: str, value: Any) -> Any:
-    if isinstance(value, (tuple, list)):
+    if type(value) is list:  # a tuple would come back as a list, which is another choice
         return [_plain(name, part) for part in value]
     if value is None or type(value) in (bool, int, float, str):
         return value

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffhpo.space.choices import check_choices, place_of
+from diffhpo.space.choices import check_choices, place_of, plain_places
 from diffhpo.space.levels import level_at, middle_of
 from diffhpo.space.parameter import Array, Parameter
 
@@ -23,7 +24,7 @@ class Ordinal(Parameter):
         choices: any Python objects, all different, from one end to the other.
 
     Raises:
-        SpaceError: on fewer than two choices, or one that comes twice.
+        SpaceError: on fewer than two choices, one that comes twice, or a set, which has no order.
 
     Example:
         >>> Ordinal(["small", "medium", "large"]).decode(np.array([0.5]))
@@ -42,7 +43,7 @@ class Ordinal(Parameter):
 
     def encode(self, value: Any) -> Array:
         """A choice -> (1,) in [0, 1], the middle of its share."""
-        return middle_of(np.array([place_of(self.choices, value)]), len(self.choices))
+        return middle_of(np.array([place_of(self.choices, value, self._places)]), len(self.choices))
 
     def decode(self, unit: Array) -> Any:
         """(1,) in [0, 1] -> a choice."""
@@ -59,3 +60,7 @@ class Ordinal(Parameter):
     def values(self) -> list[Any]:
         """The choices."""
         return list(self.choices)
+
+    @cached_property
+    def _places(self) -> dict[Hashable, int]:
+        return plain_places(self.choices)

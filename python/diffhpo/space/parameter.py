@@ -18,6 +18,9 @@ Array = NDArray[np.float64]
 #: Kinds of columns, as the pretrained model was told them: real, ordered levels, one choice of several.
 REAL, LEVELS, CHOICE = 0, 1, 2
 
+#: Points may leave [0, 1] by this much, from rounding in the caller's own scaling; they are clipped.
+UNIT_TOLERANCE = 1e-6
+
 
 class Parameter(ABC):
     """A set of values; each stands at one point of `width` columns in [0, 1]."""
@@ -64,6 +67,18 @@ class Parameter(ABC):
             SpaceError: if it is not a value of this parameter.
         """
 
+    def differ(self, value: Any, given: Any) -> bool:
+        """Whether a value was replaced by another of this parameter, up to rounding to single precision.
+
+        What is no value of it, such as the text or the class that the caller made of it, is no other; but of
+        numbers a number is.
+        """
+        try:
+            distance = np.abs(self.encode(given) - self.encode(value))
+        except SpaceError:
+            return all(isinstance(one, (int, float, np.number)) for one in (value, given))
+        return bool((distance > UNIT_TOLERANCE).any())
+
     @abstractmethod
     def decode(self, unit: Array) -> Any:
         """(width,) in [0, 1] -> a value."""
@@ -97,17 +112,74 @@ def check_bounds(described: str, low: float, high: float, log: bool) -> None:
         raise SpaceError(f"{described}: high - low is above 1.7e308, the largest number; scale the parameter")
     if log and low <= 0:
         raise SpaceError(f"{described}: a log scale needs low > 0")
+    if log and math.log(low) == math.log(high):
+        raise SpaceError(f"{described}: the logarithms of the bounds are equal in double precision")
 
 
 def real_number(value: Any) -> float:
     """The value as a float.
 
     Raises:
-        SpaceError: unless it is a number; truth values are not.
+        SpaceError: unless it is a number in the range of double precision; truth values are not.
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise SpaceError(f"{value!r} is not a number")
     try:
         return float(value)
     except OverflowError:
-        raise SpaceError("a number beyond double precision was given; use smaller ones") from None
+        raise SpaceError(
+            f"a whole number of {int(value).bit_length()} bits is beyond double precision"
+        ) from None
+
+
+def check_points(points: Any, argument: str, shape: tuple[int | None, ...]) -> Array:
+    """Points of the unit cube as a float64 copy.
+
+    Args:
+        points: what came.
+        argument: its name, for the message.
+        shape: that is needed; None is any length.
+
+    Raises:
+        SpaceError: on another shape, or a number outside of [0, 1].
+    """
+    try:
+        array = np.array(points, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise SpaceError(f"{argument} is {points!r}; an array of numbers is needed") from None
+    fits = len(array.shape) == len(shape) and all(
+        wanted is None or length == wanted for length, wanted in zip(array.shape, shape, strict=True)
+    )
+    if not fits:
+        needed = ", ".join("n" if length is None else str(length) for length in shape)
+        raise SpaceError(f"{argument} has shape {array.shape}; ({needed}) is needed")
+    inside = (array >= -UNIT_TOLERANCE) & (array <= 1 + UNIT_TOLERANCE)  # false of nan too
+    if not inside.all():
+        raise SpaceError(f"{argument} holds {array[~inside][0]}; numbers in [0, 1] are needed")
+    return np.clip(array, 0.0, 1.0)
+
+
+def plain_number(described: str, name: str, value: Any) -> Any:
+    """A bound or a step as Python's own int or float, so that it can be written to JSON.
+
+    Raises:
+        SpaceError: as `real_number`; the message names the argument.
+    """
+    try:
+        real_number(value)
+    except SpaceError as error:
+        raise SpaceError(f"{described}: {name}: {error}") from None
+    if isinstance(value, np.generic):
+        return value.item() if isinstance(value, np.integer) else float(value)
+    return value
+
+
+def plain_truth(described: str, name: str, value: Any) -> bool:
+    """True or False as Python's own.
+
+    Raises:
+        SpaceError: on anything else, such as the text "false", which counts as true.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise SpaceError(f"{described}: {name} is {value!r}; True or False is needed")
+    return bool(value)

@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 
 from diffhpo.errors import SpaceError
 from diffhpo.space.levels import MOST_LEVELS, level_at, middle_of
-from diffhpo.space.parameter import LEVELS, REAL, Array, Parameter, check_bounds, real_number
+from diffhpo.space.parameter import (
+    LEVELS,
+    REAL,
+    Array,
+    Parameter,
+    check_bounds,
+    plain_number,
+    plain_truth,
+    real_number,
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,7 +36,8 @@ class Float(Parameter):
         step: take only low, low + step, ... up to high; not with `log`. Each value owns an equal share.
 
     Raises:
-        SpaceError: on bounds that are not finite and ascending, or a step that does not fit between them.
+        SpaceError: on bounds that are not finite and ascending, a step that does not fit between them, or
+            values that double precision cannot tell apart.
 
     Example:
         >>> round(Float(1e-4, 1.0, log=True).decode(np.array([0.5])), 9)
@@ -42,17 +52,27 @@ class Float(Parameter):
     step: float | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "log", plain_truth("Float", "log", self.log))
+        for name in ("low", "high"):
+            object.__setattr__(self, name, plain_number("Float", name, getattr(self, name)))
         described = f"Float({self.low}, {self.high}{', log=True' if self.log else ''})"
-        check_bounds(described, real_number(self.low), real_number(self.high), self.log)
+        check_bounds(described, float(self.low), float(self.high), self.log)
         if self.step is None:
             return
         if self.log:
             raise SpaceError(f"{described}: a step is {self.step}; log and step exclude each other")
+        object.__setattr__(self, "step", plain_number(described, "step", self.step))
         # (-0.9) - (-1.0) is less than 0.1 in binary; the size is counted in decimals.
-        if not real_number(self.step) > 0 or self.size < 2:
+        if not self.step > 0 or self.size < 2:
             raise SpaceError(f"{described}: step is {self.step}; above 0 and at most high - low is accepted")
         if self.size > MOST_LEVELS:
             raise SpaceError(f"{described}: step {self.step} gives more than 2**50 values; leave it out")
+        last = int(self.size) - 1
+        if self._value(0) == self._value(1) or self._value(last - 1) == self._value(last):
+            raise SpaceError(
+                f"{described}: step {self.step} is too small beside the bounds: neighbours are equal "
+                "in double precision"
+            )
 
     @property
     def kind(self) -> int:
@@ -94,7 +114,9 @@ class Float(Parameter):
                 raise SpaceError(f"{value!r} is not {self.low} plus a multiple of {self.step}")
             return middle_of(np.array([level]), int(self.size))
         low, high = self._axis
-        position = (math.log(number) if self.log else number) / (high - low) - low / (high - low)
+        half = 0.5 if math.isinf(high - low) else 1.0  # bounds such as -1e308 and 1e308
+        span = half * high - half * low
+        position = half * (math.log(number) if self.log else number) / span - half * low / span
         return np.array([min(max(position, 0.0), 1.0)])
 
     def decode(self, unit: Array) -> float:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,17 @@ from numpy.typing import NDArray
 
 from diffhpo.errors import SpaceError
 from diffhpo.space import json_form
+from diffhpo.space.combinations import combinations, product
 from diffhpo.space.condition import Condition
-from diffhpo.space.parameter import Array, Parameter
+from diffhpo.space.parameter import Array, Parameter, check_points
+from diffhpo.whole_number import whole_number
 
 #: Dimensions of the unit cube above which no model of this package was tried.
 MAX_DIM = 1000
 #: Combinations of the values of parents up to which a space's size is counted exactly.
 COUNTABLE = 100_000
+#: Configurations that `sample` and `all_units` make in one call; more would fill the memory.
+MOST_LISTED = 1_000_000
 
 
 class Space:
@@ -61,6 +65,9 @@ class Space:
         conditions: Mapping[str, Condition | Sequence[Condition]] | None = None,
         forbidden: Callable[[dict[str, Any]], bool] | None = None,
     ) -> None:
+        for argument, given in (("parameters", parameters), ("conditions", conditions or {})):
+            if given is not None and not isinstance(given, Mapping):
+                raise SpaceError(f"{argument} is a {type(given).__name__}; a dictionary by name is needed")
         if not parameters:
             raise SpaceError("the space has no parameter; at least one is needed")
         for name, parameter in parameters.items():
@@ -73,7 +80,7 @@ class Space:
             raise SpaceError(f"forbidden is {forbidden!r}; a function of a configuration is needed")
         self.parameters: dict[str, Parameter] = dict(parameters)
         self.conditions: dict[str, tuple[Condition, ...]] = {
-            name: (given,) if isinstance(given, Condition) else tuple(given)
+            name: tuple(given) if isinstance(given, Sequence) else (given,)
             for name, given in (conditions or {}).items()
         }
         self.forbidden = forbidden
@@ -144,13 +151,14 @@ class Space:
         Where more than 100,000 combinations of parents would have to be looked through, an upper bound.
         """
         parents = self._parents()
-        if math.prod(self.parameters[name].size for name in parents) > COUNTABLE:
-            return math.prod(parameter.size for parameter in self.parameters.values())
+        if product(self.parameters[name].size for name in parents) > COUNTABLE:
+            return product(parameter.size for parameter in self.parameters.values())
         free = [name for name in self._order if name not in parents]
-        return sum(
-            math.prod(self.parameters[name].size for name in free if self._active(name, found))
-            for found in self._combinations([name for name in self._order if name in parents])
-        )
+        found = combinations([name for name in self._order if name in parents], self.parameters, self._active)
+        sizes = [
+            product(self.parameters[name].size for name in free if self._active(name, one)) for one in found
+        ]
+        return math.inf if math.inf in sizes else sum(sizes)
 
     def encode(self, configuration: Mapping[str, Any]) -> Array:
         """A configuration -> (d,) in [0, 1].
@@ -186,7 +194,14 @@ class Space:
         return unit
 
     def decode(self, unit: Array) -> dict[str, Any]:
-        """(d,) in [0, 1] -> a configuration, every value inside its parameter's range."""
+        """(d,) in [0, 1] -> a configuration, every value inside its parameter's range.
+
+        Raises:
+            SpaceError: on another shape, or numbers outside of [0, 1].
+        """
+        return self._decoded(check_points(unit, "unit", (self.dim,)))
+
+    def _decoded(self, unit: Array) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name in self._order:
             if self._active(name, found):
@@ -197,8 +212,11 @@ class Space:
         """(n, d) in [0, 1] -> (m, d), each row moved to the point that stands for its configuration.
 
         Rows whose configuration is forbidden are left out, so m may be smaller than n.
+
+        Raises:
+            SpaceError: on another shape, or numbers outside of [0, 1].
         """
-        units = np.array(units, dtype=np.float64)
+        units = check_points(units, "units", (None, self.dim))
         active = self.active(units)
         for name, parameter in self.parameters.items():
             columns = self._slices[name]
@@ -207,7 +225,7 @@ class Space:
             )
         if self.forbidden is None:
             return units
-        return units[[self.allows(self.decode(row)) for row in units]]
+        return units[[self.allows(self._decoded(row)) for row in units]]
 
     def active(self, units: Array) -> NDArray[np.bool_]:
         """(n, d) in [0, 1] -> (n, d): which columns belong to a parameter that has a value.
@@ -220,7 +238,11 @@ class Space:
             ... )
             >>> space.active(np.array([[0.0, 0.3], [1.0, 0.3]])).tolist()
             [[True, False], [True, True]]
+
+        Raises:
+            SpaceError: on another shape, or numbers outside of [0, 1].
         """
+        units = check_points(units, "units", (None, self.dim))
         columns = np.ones(units.shape, dtype=bool)
         rows: dict[str, NDArray[np.bool_]] = {}
         for name in self._order:
@@ -240,7 +262,7 @@ class Space:
         if self.forbidden is None:
             return True
         try:
-            return not self.forbidden(configuration)
+            return not self.forbidden(dict(configuration))  # it may change what it is given
         except Exception as error:
             raise SpaceError(
                 f"forbidden failed for {configuration!r} with {type(error).__name__}: {error}; it is called "
@@ -250,7 +272,12 @@ class Space:
     def sample(self, n: int, *, seed: int = 0) -> list[dict[str, Any]]:
         """`n` configurations drawn uniformly over the cube; they may repeat.
 
+        Args:
+            n: at most 1,000,000.
+            seed: the same seed gives the same configurations.
+
         Raises:
+            InputError: if `n` or `seed` is not a whole number of 0 or more, or `n` is larger than that.
             SpaceError: if so many are forbidden that they are not found in 1000 n draws.
 
         Example:
@@ -258,12 +285,13 @@ class Space:
             >>> Space({"depth": Int(1, 8)}).sample(3, seed=0)
             [{'depth': 6}, {'depth': 3}, {'depth': 1}]
         """
-        rng = np.random.default_rng(seed)
+        n = whole_number(n, "n", most=MOST_LISTED)
+        rng = np.random.default_rng(whole_number(seed, "seed"))
         found: list[dict[str, Any]] = []
         for _ in range(1000):
             if len(found) >= n:
                 break
-            found.extend(self.decode(row) for row in self.snap(rng.random((n, self.dim))))
+            found.extend(self._decoded(row) for row in self.snap(rng.random((n, self.dim))))
         if len(found) < n:
             raise SpaceError(
                 f"{len(found)} of {n} configurations were found; `forbidden` rules out the others"
@@ -274,11 +302,15 @@ class Space:
         """Every configuration of a finite space that is not forbidden, as a point; (m, d).
 
         Raises:
-            SpaceError: if the space is infinite.
+            SpaceError: if the space is infinite, or has more than 1,000,000 configurations.
         """
-        if not math.isfinite(self.size):
+        size = self.size
+        if not size < math.inf:
             raise SpaceError("the space has a Float without a step; its configurations cannot be listed")
-        rows = [self.encode(found) for found in self._combinations(self._order) if self.allows(found)]
+        if size > MOST_LISTED:
+            raise SpaceError(f"the space has more than {MOST_LISTED:,} configurations, too many to be listed")
+        found = combinations(self._order, self.parameters, self._active)
+        rows = [self.encode(one) for one in found if self.allows(one)]
         return np.array(rows).reshape(-1, self.dim)
 
     def to_json(self) -> dict[str, Any]:
@@ -307,19 +339,6 @@ class Space:
 
     def _parents(self) -> set[str]:
         return {condition.parent for given in self.conditions.values() for condition in given}
-
-    def _combinations(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """All value combinations of parameters given parents first, with the active ones only."""
-        if not names:
-            yield {}
-            return
-        *earlier, last = names
-        for found in self._combinations(earlier):
-            if not self._active(last, found):
-                yield found
-                continue
-            for value in self.parameters[last].values():
-                yield {**found, last: value}
 
     def _checked_conditions(self) -> dict[str, list[tuple[str, list[int]]]]:
         """Of each conditional parameter: its parents and the places of the values that it needs."""
@@ -351,7 +370,7 @@ class Space:
         return found
 
     def _parents_first(self) -> list[str]:
-        order: list[str] = []
+        order: dict[str, None] = {}
         waiting = list(self.parameters)
         while waiting:
             ready = [
@@ -361,6 +380,6 @@ class Space:
             ]
             if not ready:
                 raise SpaceError(f"the conditions of {waiting} depend on one another in a circle")
-            order += ready
-            waiting = [name for name in waiting if name not in ready]
-        return order
+            order |= dict.fromkeys(ready)
+            waiting = [name for name in waiting if name not in order]
+        return list(order)

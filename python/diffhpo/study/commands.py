@@ -105,12 +105,13 @@ def run(
     What is finished already is not done again. Exit code 0: all runs succeeded. 1: some failed (they are
     named, and in the journal with tracebacks). 130: interrupted by Ctrl-C.
     """
+    from diffhpo.study.methods import create
     from diffhpo.study.selection import build_grid
 
     suite, split = suite_and_split(suite, split)
     names = names_of(methods)
     find_own_classes(names)
-    if seeds.isdecimal():
+    if seeds.isdecimal() and len(seeds) < 10:
         seeds_wanted: int | list[str] = int(seeds)
     else:
         seeds_wanted = names_of(seeds)
@@ -127,6 +128,8 @@ def run(
         batch=batch,
         shard=shard,
     )
+    for method in grid.methods:
+        create(method, seed=0)  # a class or a package that is missing is told now, not by every run
     failed = run_grid(out, grid, workers, progress, retry_failed, executor)
     if grid.shard == "1/1":
         typer.echo(f"Report it with: diffhpo bench report {out}" + (" --allow-missing" if failed else ""))
@@ -163,7 +166,7 @@ def report(
     """
     wanted = []
     for text in names_of(trials):
-        if not text.isdecimal():
+        if not text.isdecimal() or len(text) > 9:
             raise InputError(f"trials names {text!r}; whole numbers are needed, for example 10,25,50")
         wanted.append(int(text))
     report_runs(directories, to, wanted, published or [], allow_missing=allow_missing, svg=svg)

@@ -179,7 +179,11 @@ def create(name: str, seed: int, *, names: Sequence[str] | None = None) -> Sugge
     if not hasattr(module, attribute):
         raise InputError(f"method {name!r}: {module_name} has no {attribute}")
     told = {"names": names} if chosen.reads_names and names is not None else {}
-    method = getattr(module, attribute)(seed=seed, **chosen.settings, **told)
+    make = getattr(module, attribute)
+    try:
+        method = make(seed=seed, **chosen.settings, **told)
+    except TypeError as error:
+        raise InputError(f"method {name!r} could not be made with seed={seed}: {error}") from error
     if not callable(getattr(method, "observe_and_suggest", None)):
         raise InputError(f"method {name!r} has no observe_and_suggest(X_obs, y_obs, X_pen=None)")
     return method
