@@ -204,16 +204,19 @@ def test_long_histories_are_bounded(model, trials):
 @pytest.mark.parametrize(
     ("columns", "ranked_by"),
     [
-        ({}, 2),
-        ({"names": ["x", "y"]}, 2),
-        ({"names": ["learning_rate", "y"]}, 1),
-        ({"names": ["learning_rate", "y"], "kinds": [0, 1]}, 1),
-        ({"names": ["learning_rate", "y"], "kinds": [0, 2]}, 2),
-        ({"names": ["learning_rate", "y"], "kinds": [0, 2], "recipe": {"rank_with": "predictor"}}, 1),
-        ({"recipe": {"rank_with": "gp"}}, 1),
+        ({}, (1, 2)),
+        ({"names": ["x", "y"]}, (1, 2)),
+        ({"kinds": [0, 2]}, (2, 2)),
+        ({"names": ["learning_rate", "y"]}, (1, 1)),
+        ({"names": ["learning_rate", "y"], "kinds": [0, 1]}, (1, 1)),
+        ({"names": ["learning_rate", "y"], "kinds": [0, 2]}, (2, 2)),
+        ({"names": ["learning_rate", "y"], "kinds": [0, 2], "recipe": {"rank_with": "predictor"}}, (1, 1)),
+        ({"recipe": {"rank_with": "gp"}}, (1, 1)),
+        ({"recipe": {"rank_with": "both"}}, (2, 2)),
     ],
 )
 def test_what_ranks_follows_from_what_is_known_of_the_columns(model, columns, ranked_by):
     policy = PretrainedPolicy(model, **columns)
-    seen = history(6, dim=2)
-    assert len(policy._scorers(seen, policy.read(seen))) == ranked_by
+    for trials, scorers in zip((6, 7), ranked_by, strict=True):
+        seen = history(trials, dim=2)
+        assert len(policy._scorers(seen, policy.read(seen))) == scorers
