@@ -48,7 +48,7 @@ _LEAST = {
     "joint": 1,
 }
 
-
+#: What may rank candidates, see `PretrainedRecipe.rank_with`.
 RANK_WITH = ("auto", "predictor", "gp", "both", "turns")
 
 
