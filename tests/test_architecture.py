@@ -10,26 +10,7 @@ ROOT = Path(diffhpo.__file__).parent
 
 #: A module may import what stands on a lower or equal level.
 LEVELS = [
-    [
-        *(
-            "errors",
-            "atomic_write",
-            "file_schema",
-            "run_lock",
-            "regular_file",
-            "json_text",
-            "npz_archive",
-            "lazy_import",
-            "main_interpreter",
-            "end_with_parent",
-            "whole_number",
-            "finite_number",
-            "file_path",
-        ),
-        "_C",
-    ],
-    ["torch_defaults"],
-    ["one_thread"],
+    ["errors", "files", "arguments", "process", "_C"],
     ["space", "trial", "trial_table", "kernels", "history", "parameter_roles", "local_moves"],
     ["model", "prior"],
     ["pretrained"],

@@ -22,7 +22,7 @@ from bench.tasks.spaces import GUIDE, SPACES
 from numpy.typing import NDArray
 
 from diffhpo import __version__
-from diffhpo.file_schema import WRITER
+from diffhpo.files.file_schema import WRITER
 from diffhpo.hpob.suite.column import Column
 from diffhpo.pretraining.own_runs import SCHEMA
 from diffhpo.prior.task_batch import CATEGORICAL, CONTINUOUS, STEPPED

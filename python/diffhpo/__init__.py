@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diffhpo.lazy_import import lazy_exports
-from diffhpo.main_interpreter import require_main_interpreter
+from diffhpo.process.lazy_import import lazy_exports
+from diffhpo.process.main_interpreter import require_main_interpreter
 
 if TYPE_CHECKING:
     from diffhpo.history import History

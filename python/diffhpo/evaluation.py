@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from diffhpo.arguments.whole_number import whole_number
 from diffhpo.errors import InputError
 from diffhpo.trial import Suggestion, one_number
-from diffhpo.whole_number import whole_number
 
 if TYPE_CHECKING:
     from diffhpo.optimizer import Optimizer

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from diffhpo.arguments.whole_number import whole_number
 from diffhpo.errors import InputError, InputWarning
 from diffhpo.space.parameter import UNIT_TOLERANCE
-from diffhpo.whole_number import whole_number
 
 Array = NDArray[np.float64]
 

@@ -17,7 +17,6 @@ from diffhpo.model.network import Network
 from diffhpo.model.sampler import Sampler
 from diffhpo.model.train import Trainer
 from diffhpo.model.transformer import Transformer
-from diffhpo.one_thread import one_thread
 from diffhpo.policy import (
     Snap,
     check_count,
@@ -27,6 +26,7 @@ from diffhpo.policy import (
     initial_design,
     new_rows,
 )
+from diffhpo.process.one_thread import one_thread
 from diffhpo.ranker import Ranker
 from diffhpo.recipe import Recipe, recipe_named
 

@@ -15,6 +15,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
+from diffhpo.arguments.file_path import file_path
+from diffhpo.arguments.whole_number import whole_number
 from diffhpo.errors import (
     AllFailedWarning,
     CheckpointError,
@@ -23,7 +25,6 @@ from diffhpo.errors import (
     InputError,
     InputWarning,
 )
-from diffhpo.file_path import file_path
 from diffhpo.history import Array, History
 from diffhpo.history_policy import HistoryPolicy
 from diffhpo.model.universal.dimensions import MAX_DIM
@@ -39,7 +40,6 @@ from diffhpo.policy import (
 from diffhpo.pretrained_policy import PretrainedPolicy
 from diffhpo.space import Space
 from diffhpo.trial import Suggestion, Trial, check_as_asked, checked_failed, checked_value
-from diffhpo.whole_number import whole_number
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from diffhpo.atomic_write import reason_and_remedy
+from diffhpo.arguments.file_path import file_path
 from diffhpo.errors import CheckpointError, InputError, SpaceError
-from diffhpo.file_path import file_path
+from diffhpo.files.atomic_write import reason_and_remedy
+from diffhpo.files.json_text import parse_json
+from diffhpo.files.run_lock import RunLock
 from diffhpo.history import Array
-from diffhpo.json_text import parse_json
 from diffhpo.model.tensor_file import read_tensors, refuse_unknown, write_tensors
-from diffhpo.run_lock import RunLock
 from diffhpo.space import Space
 
 #: Version of the file's layout; a reader refuses files of a later one.

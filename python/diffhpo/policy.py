@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
+from diffhpo.arguments.whole_number import whole_number
 from diffhpo.errors import InputError
 from diffhpo.history import History, check_configurations
-from diffhpo.whole_number import whole_number
 
 Array = NDArray[np.float64]
 

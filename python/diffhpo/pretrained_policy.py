@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from scipy.stats import rankdata
 
+from diffhpo.arguments.whole_number import whole_number
 from diffhpo.errors import InputError
 from diffhpo.history import Array, History, check_pool
 from diffhpo.local_moves import LocalMoves
 from diffhpo.model.universal.dimensions import CATEGORICAL, CONTINUOUS, MAX_DIM, STEPPED
 from diffhpo.model.universal.in_context import Generators, InContextModel
 from diffhpo.model.universal.model import UniversalModel
-from diffhpo.one_thread import one_thread
 from diffhpo.parameter_roles import roles_of
 from diffhpo.policy import (
     Snap,
@@ -30,9 +30,9 @@ from diffhpo.policy import (
     new_rows,
 )
 from diffhpo.pretrained import pretrained_model
+from diffhpo.process.one_thread import one_thread
+from diffhpo.process.torch_defaults import torch_defaults
 from diffhpo.ranker import Ranker
-from diffhpo.torch_defaults import torch_defaults
-from diffhpo.whole_number import whole_number
 
 _KINDS = (CONTINUOUS, STEPPED, CATEGORICAL)
 

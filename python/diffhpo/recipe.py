@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from diffhpo.arguments.finite_number import finite_number
+from diffhpo.arguments.whole_number import whole_number
 from diffhpo.errors import InputError
-from diffhpo.finite_number import finite_number
-from diffhpo.whole_number import whole_number
 
 #: The smallest that each count of a recipe may be, and the largest that any may.
 _LEAST = {

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from diffhpo.atomic_write import reason_and_remedy, write_atomically
 from diffhpo.errors import DataError, SpaceError
-from diffhpo.json_text import parse_json
-from diffhpo.regular_file import read_regular_file
+from diffhpo.files.atomic_write import reason_and_remedy, write_atomically
+from diffhpo.files.json_text import parse_json
+from diffhpo.files.regular_file import read_regular_file
 from diffhpo.space import Categorical, Constant, Float, Int, Ordinal, Parameter, Space
 
 #: A positive column whose largest value is this many times its smallest is searched on a log scale.

@@ -146,7 +146,7 @@ def test_31_a_run_in_this_process_is_a_first_one_too(tmp_path: Path) -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from diffhpo.run_lock import RunLock
+from diffhpo.files.run_lock import RunLock
 lock = RunLock(Path(sys.argv[1]), "it")
 print("held", flush=True)
 time.sleep(600)

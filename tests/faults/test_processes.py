@@ -196,7 +196,7 @@ def same(_):
     return torch.equal(undisturbed, sample(200, 2, 100)) and told().ask(2) == asked
 with multiprocessing.get_context("fork").Pool(2) as pool:
     assert pool.map(same, range(4)) == [True] * 4
-from diffhpo import one_thread
+from diffhpo.process import one_thread
 for inside in (one_thread.one_thread(), one_thread._lock):
     entered, leave = threading.Event(), threading.Event()
     def hold():
@@ -253,7 +253,7 @@ def test_a_lock_is_not_inherited_by_a_forked_child(tmp_path: Path) -> None:
         """
 import os, sys, time
 from pathlib import Path
-from diffhpo.run_lock import RunLock
+from diffhpo.files.run_lock import RunLock
 lock = RunLock(Path(sys.argv[1]), "it")
 ready, told = os.pipe()
 if os.fork() == 0:
@@ -268,7 +268,7 @@ os.kill(os.getpid(), 9)
         capture_output=False,
     )
     assert done.returncode == -signal.SIGKILL
-    from diffhpo.run_lock import RunLock
+    from diffhpo.files.run_lock import RunLock
 
     begun = time.monotonic()
     with RunLock(tmp_path / "lock", "it") as lock:

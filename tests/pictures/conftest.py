@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from diffhpo import Categorical, Float, Int, Optimizer, Space
-from diffhpo.one_thread import one_thread
 from diffhpo.pictures import PicturedRun
+from diffhpo.process.one_thread import one_thread
 
 pytest.importorskip("matplotlib")
 

@@ -22,7 +22,7 @@ import write_files
 
 from diffhpo import Optimizer, Trial, __version__
 from diffhpo.errors import CheckpointError, DataError, DiffHPOError, SpaceError
-from diffhpo.file_schema import WRITER, check_schema
+from diffhpo.files.file_schema import WRITER, check_schema
 from diffhpo.space import Space
 
 FILES = write_files.FILES

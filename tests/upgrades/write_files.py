@@ -20,8 +20,8 @@ import readers
 import torch
 
 from diffhpo import Categorical, Condition, Float, Int, Optimizer, Space, Trial, __version__
-from diffhpo.atomic_write import write_atomically
-from diffhpo.file_schema import WRITER
+from diffhpo.files.atomic_write import write_atomically
+from diffhpo.files.file_schema import WRITER
 from diffhpo.hpob import fetch
 from diffhpo.integrations.optuna import DiffusionSampler
 from diffhpo.model import (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from diffhpo.lazy_import import lazy_exports
+from diffhpo.process.lazy_import import lazy_exports
 
 if TYPE_CHECKING:
     from diffhpo.baselines.deep_gaussian_process import DeepGaussianProcess

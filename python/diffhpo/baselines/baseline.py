@@ -11,8 +11,8 @@ from scipy.spatial import cKDTree
 
 from diffhpo.errors import InputError
 from diffhpo.history import Array, History, check_pool
-from diffhpo.one_thread import one_thread
 from diffhpo.policy import check_seed, derived_seed, initial_design
+from diffhpo.process.one_thread import one_thread
 
 
 class Baseline(ABC):

@@ -12,7 +12,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from diffhpo.errors import DataError
-from diffhpo.regular_file import open_regular
+from diffhpo.files.regular_file import open_regular
 
 #: HPO-B's larger archive has 261 MB of JSON numbers, which unpack to a few times that.
 MAX_BYTES = 8 << 30

@@ -20,11 +20,11 @@ from typing import Any
 
 from diffhpo import __version__
 from diffhpo.errors import DataError, DependencyError, InputError
-from diffhpo.file_schema import WRITER, check_schema
+from diffhpo.files.file_schema import WRITER, check_schema
+from diffhpo.files.regular_file import open_regular
 from diffhpo.hpob.archive import unpack
 from diffhpo.hpob.download import RemoteFile, download
 from diffhpo.hpob.json_file import read_json, write_json
-from diffhpo.regular_file import open_regular
 
 #: Version of the layout of a manifest; a reader refuses a later one.
 SCHEMA = 1

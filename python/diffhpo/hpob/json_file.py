@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from diffhpo.atomic_write import reason_and_remedy, write_atomically
 from diffhpo.errors import DataError
-from diffhpo.json_text import parse_json
-from diffhpo.regular_file import read_regular_file
+from diffhpo.files.atomic_write import reason_and_remedy, write_atomically
+from diffhpo.files.json_text import parse_json
+from diffhpo.files.regular_file import read_regular_file
 
 #: Most bytes that a gzip file may unpack to for each of its own, where that is more than FREE_BYTES; numbers
 #: in JSON take three to nine.

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from diffhpo.errors import DataError, DependencyError, InputError
+from diffhpo.files.json_text import parse_json
 from diffhpo.hpob.json_file import read_bytes
 from diffhpo.hpob.tree_model import check_trees
-from diffhpo.json_text import parse_json
 
 
 class Surrogate:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from diffhpo import __version__
-from diffhpo.atomic_write import reason_and_remedy, write_atomically
 from diffhpo.errors import CheckpointError, DependencyError, ExhaustedWarning, InputError, InputWarning
-from diffhpo.file_schema import WRITER, check_schema
-from diffhpo.json_text import parse_json
+from diffhpo.files.atomic_write import reason_and_remedy, write_atomically
+from diffhpo.files.file_schema import WRITER, check_schema
+from diffhpo.files.json_text import parse_json
+from diffhpo.files.regular_file import read_regular_file
 from diffhpo.optimizer import Optimizer
 from diffhpo.policy import check_seed
-from diffhpo.regular_file import read_regular_file
 from diffhpo.space import Space
 from diffhpo.trial import Trial
 

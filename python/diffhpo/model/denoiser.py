@@ -19,7 +19,7 @@ from diffhpo.model.reverse_process import ReverseProcess
 from diffhpo.model.run_context import Context, RunContext, embed_context
 from diffhpo.model.schedule import NoiseSchedule
 from diffhpo.model.transformer import Transformer
-from diffhpo.torch_defaults import torch_defaults
+from diffhpo.process.torch_defaults import torch_defaults
 
 _KEPT_PROCESSES = 8
 

@@ -8,9 +8,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from diffhpo.arguments.whole_number import MOST_SIZE, whole_number
 from diffhpo.errors import InputError
-from diffhpo.torch_defaults import float32
-from diffhpo.whole_number import MOST_SIZE, whole_number
+from diffhpo.process.torch_defaults import float32
 
 #: Row of the flag embedding that stands for "flag withheld" (classifier-free guidance).
 NO_FLAG = 2

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from diffhpo.errors import InputError
 from diffhpo.model.bar_distribution import BarDistribution, normal_borders
 from diffhpo.model.transformer import ContextEmbedding
-from diffhpo.torch_defaults import float32
+from diffhpo.process.torch_defaults import float32
 
 
 class AttendingLayer(nn.Module):

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from diffhpo.arguments.finite_number import finite_number
+from diffhpo.arguments.whole_number import whole_number
 from diffhpo.errors import InputError
-from diffhpo.finite_number import finite_number
 from diffhpo.history import History
 from diffhpo.kernels import training_reference
 from diffhpo.kernels.training_problem import DrawRule, TrialTable
 from diffhpo.model.transformer import ContextBatch, rank_within
-from diffhpo.torch_defaults import torch_defaults
-from diffhpo.whole_number import whole_number
+from diffhpo.process.torch_defaults import torch_defaults
 
 
 @dataclass(frozen=True)

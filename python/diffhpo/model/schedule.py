@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffhpo.arguments.whole_number import whole_number
 from diffhpo.errors import InputError
-from diffhpo.torch_defaults import torch_defaults
-from diffhpo.whole_number import whole_number
+from diffhpo.process.torch_defaults import torch_defaults
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from diffhpo import __version__
-from diffhpo.atomic_write import reason_and_remedy, write_atomically
+from diffhpo.arguments.file_path import file_path
 from diffhpo.errors import CheckpointError
-from diffhpo.file_path import file_path
-from diffhpo.file_schema import WRITER, check_schema
-from diffhpo.json_text import parse_json
-from diffhpo.regular_file import read_regular_file
-from diffhpo.torch_defaults import undisturbed_generator
+from diffhpo.files.atomic_write import reason_and_remedy, write_atomically
+from diffhpo.files.file_schema import WRITER, check_schema
+from diffhpo.files.json_text import parse_json
+from diffhpo.files.regular_file import read_regular_file
+from diffhpo.process.torch_defaults import undisturbed_generator
 
 #: A file is read whole, and once: a mapped one would follow every later change, and its end ends the process.
 MOST_BYTES = 4 << 30

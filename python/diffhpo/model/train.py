@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from diffhpo.arguments.finite_number import finite_number
+from diffhpo.arguments.whole_number import whole_number
 from diffhpo.errors import CheckpointError, InputError
-from diffhpo.finite_number import finite_number
 from diffhpo.kernels.executors import training_executor
 from diffhpo.kernels.reference import signed_seed
 from diffhpo.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -24,8 +25,7 @@ from diffhpo.model.noise_adder import NoiseAdder
 from diffhpo.model.sampler import Sampler
 from diffhpo.model.schedule import NoiseSchedule
 from diffhpo.model.transformer import Transformer
-from diffhpo.torch_defaults import torch_defaults
-from diffhpo.whole_number import whole_number
+from diffhpo.process.torch_defaults import torch_defaults
 
 #: Steps of one native call at most: a bound on what an exception could lose.
 NATIVE_CHUNK = 1000

@@ -11,10 +11,10 @@ from scipy import stats
 
 from diffhpo.errors import InputError
 from diffhpo.history import History
-from diffhpo.one_thread import one_thread
 from diffhpo.optimizer import Optimizer
 from diffhpo.pictures.look import BLACK, BLUE, GREY, figure_look, panel
 from diffhpo.pictures.pictured_run import Array, PicturedRun
+from diffhpo.process.one_thread import one_thread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

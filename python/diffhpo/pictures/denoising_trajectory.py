@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from diffhpo.errors import InputError
-from diffhpo.one_thread import one_thread
 from diffhpo.optimizer import Optimizer
 from diffhpo.pictures.look import BLACK, BLUE, COLOUR_MAP, GREY, VERMILLION, figure_look, panel, plain_text
 from diffhpo.pictures.parameter_axis import ParameterAxis
 from diffhpo.pictures.pictured_run import Array, PicturedRun
 from diffhpo.policy import check_seed
+from diffhpo.process.one_thread import one_thread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from diffhpo.errors import InputError
-from diffhpo.one_thread import one_thread
 from diffhpo.optimizer import Optimizer
 from diffhpo.pictures.look import BLACK, BLUE, VERMILLION, figure_look, panel
 from diffhpo.pictures.parameter_axis import ParameterAxis
 from diffhpo.pictures.pictured_run import Array, PicturedRun
+from diffhpo.process.one_thread import one_thread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffhpo.atomic_write import reason_and_remedy, write_atomically
 from diffhpo.errors import RunError
+from diffhpo.files.atomic_write import reason_and_remedy, write_atomically
 
 COLUMNS = ("step", "surprise", "noise_error", "gradient_norm", "learning_rate", "seconds")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffhpo.npz_archive import npz_archive
+from diffhpo.files.npz_archive import npz_archive
 from diffhpo.parameter_roles import roles_of
 from diffhpo.pretraining.real_task import RealTask
 from diffhpo.pretraining.split import grid_train_datasets, refuse_held_out

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from diffhpo.errors import DataError
-from diffhpo.file_schema import WRITER, check_schema
-from diffhpo.npz_archive import npz_archive
+from diffhpo.files.file_schema import WRITER, check_schema
+from diffhpo.files.npz_archive import npz_archive
 from diffhpo.parameter_roles import roles_of
 from diffhpo.pretraining.real_task import RealTask
 from diffhpo.pretraining.split import may_train, refuse_held_out

@@ -16,14 +16,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffhpo import __version__
-from diffhpo.atomic_write import reason_and_remedy, write_atomically
 from diffhpo.errors import DataError, InputError, RunError
-from diffhpo.file_schema import WRITER, check_schema
+from diffhpo.files.atomic_write import reason_and_remedy, write_atomically
+from diffhpo.files.file_schema import WRITER, check_schema
+from diffhpo.files.npz_archive import npz_archive
 from diffhpo.model.universal.checkpoint import load_universal
 from diffhpo.model.universal.dimensions import Dimensions
 from diffhpo.model.universal.model import UniversalModel
 from diffhpo.model.universal.transformer import UniversalContext
-from diffhpo.npz_archive import npz_archive
 from diffhpo.policy import derived_seed
 from diffhpo.pretraining.source import TaskSource
 from diffhpo.prior.task_batch import TaskBatch, points_at

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffhpo.atomic_write import reason_and_remedy
 from diffhpo.errors import BackendError, CheckpointError, InputError, RunError
+from diffhpo.files.atomic_write import reason_and_remedy
+from diffhpo.files.run_lock import RunLock
 from diffhpo.model.noise_adder import NoiseAdder
 from diffhpo.model.universal.checkpoint import UniversalCheckpoint, load_universal, save_universal
 from diffhpo.model.universal.model import UniversalModel
@@ -32,7 +33,6 @@ from diffhpo.pretraining.preset import Preset
 from diffhpo.pretraining.rollout import collect_rollouts
 from diffhpo.pretraining.source import TaskSource
 from diffhpo.pretraining.stream import EpisodeStream
-from diffhpo.run_lock import RunLock
 
 _log = logging.getLogger("diffhpo")
 

@@ -13,13 +13,13 @@ from types import TracebackType
 
 import torch
 
-from diffhpo.end_with_parent import end_with_parent
 from diffhpo.policy import derived_seed
 from diffhpo.pretraining.episode import Episode, draw_episode
 from diffhpo.pretraining.preset import Preset
 from diffhpo.pretraining.rollout import FIRST_CHUNK, Rollouts, load_rollouts
 from diffhpo.pretraining.source import TaskSource
 from diffhpo.prior.task_batch import TaskBatch
+from diffhpo.process.end_with_parent import end_with_parent
 
 #: One chunk in so many is of functions with rollouts, where there are some.
 ROLLOUT_EVERY = 3

@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from diffhpo import __version__
-from diffhpo.atomic_write import reason_and_remedy, write_atomically
-from diffhpo.end_with_parent import end_with_parent
 from diffhpo.errors import DataError, InputError
-from diffhpo.file_schema import WRITER, check_schema
-from diffhpo.npz_archive import npz_archive
+from diffhpo.files.atomic_write import reason_and_remedy, write_atomically
+from diffhpo.files.file_schema import WRITER, check_schema
+from diffhpo.files.npz_archive import npz_archive
 from diffhpo.pretraining.real_task import RealTask
 from diffhpo.pretraining.surrogate_pair import SurrogatePair, task_seed
 from diffhpo.pretraining.task_view import Points, TaskView, combined, compatible, narrowed, plain
 from diffhpo.prior.task_batch import CATEGORICAL
+from diffhpo.process.end_with_parent import end_with_parent
 
 #: Version of the layout of a bank's file; a reader refuses a later one.
 SCHEMA = 1

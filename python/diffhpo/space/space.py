@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffhpo.arguments.whole_number import whole_number
 from diffhpo.errors import SpaceError
 from diffhpo.space import json_form
 from diffhpo.space.combinations import combinations, product
 from diffhpo.space.condition import Condition
 from diffhpo.space.parameter import Array, Parameter, check_points
-from diffhpo.whole_number import whole_number
 
 #: Dimensions of the unit cube above which no model of this package was tried.
 MAX_DIM = 1000

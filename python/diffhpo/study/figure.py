@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from diffhpo.atomic_write import write_atomically
+from diffhpo.files.atomic_write import write_atomically
 from diffhpo.pictures.look import LOOK
 from diffhpo.study.style import Style
 

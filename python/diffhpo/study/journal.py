@@ -13,11 +13,11 @@ from types import TracebackType
 from typing import Any
 
 from diffhpo import __version__
-from diffhpo.atomic_write import reason_and_remedy, write_atomically
 from diffhpo.errors import DataError, InputError, RunError
-from diffhpo.file_schema import WRITER, check_schema
-from diffhpo.json_text import parse_json
-from diffhpo.regular_file import read_regular_file, refuse_special
+from diffhpo.files.atomic_write import reason_and_remedy, write_atomically
+from diffhpo.files.file_schema import WRITER, check_schema
+from diffhpo.files.json_text import parse_json
+from diffhpo.files.regular_file import read_regular_file, refuse_special
 from diffhpo.study.grid import Cell, Grid
 from diffhpo.study.lock import DirectoryLock
 

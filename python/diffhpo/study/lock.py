@@ -7,7 +7,7 @@ import errno
 from pathlib import Path
 
 from diffhpo.errors import RunError
-from diffhpo.run_lock import RunLock
+from diffhpo.files.run_lock import RunLock
 
 #: What file systems without locks answer.
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from diffhpo.atomic_write import reason_and_remedy
 from diffhpo.errors import InputError, RunError
+from diffhpo.files.atomic_write import reason_and_remedy
 from diffhpo.hpob.results import write_results
 from diffhpo.study.collection import Collection, collect
 from diffhpo.study.comparison import Comparison, compare

@@ -12,7 +12,7 @@ import warnings
 from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 
-from diffhpo.end_with_parent import end_with_parent
+from diffhpo.process.end_with_parent import end_with_parent
 from diffhpo.study.grid import Cell, Grid, Protocol, method_seed
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffhpo import __version__
-from diffhpo.atomic_write import reason_and_remedy, write_atomically
 from diffhpo.errors import DataError, InputError
+from diffhpo.files.atomic_write import reason_and_remedy, write_atomically
 from diffhpo.study_page import sections
 from diffhpo.study_page.html import Section, page
 from diffhpo.study_page.shown_study import ShownStudy

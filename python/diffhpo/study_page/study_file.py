@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffhpo.errors import DataError, InputError
+from diffhpo.files.json_text import parse_json
+from diffhpo.files.regular_file import open_regular
 from diffhpo.integrations.optuna.version import require_optuna
-from diffhpo.json_text import parse_json
-from diffhpo.regular_file import open_regular
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage

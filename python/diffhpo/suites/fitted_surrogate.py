@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffhpo.atomic_write import reason_and_remedy, write_atomically
 from diffhpo.errors import DataError, DependencyError
+from diffhpo.files.atomic_write import reason_and_remedy, write_atomically
 from diffhpo.hpob.json_file import read_json
 from diffhpo.hpob.surrogate import Surrogate
 from diffhpo.suites.data_directory import computed_directory

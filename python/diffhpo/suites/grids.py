@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from diffhpo.files.npz_archive import npz_archive
 from diffhpo.hpob.task import Task
-from diffhpo.npz_archive import npz_archive
 from diffhpo.suites.data_directory import data_file
 from diffhpo.suites.initial_designs import SEEDS, draw_designs
 from diffhpo.suites.splits import grid_datasets

@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from diffhpo.files.npz_archive import npz_archive
 from diffhpo.hpob.surrogate import Surrogate
 from diffhpo.hpob.task import Task
-from diffhpo.npz_archive import npz_archive
 from diffhpo.suites.data_directory import data_file
 from diffhpo.suites.fitted_surrogate import fitted_surrogate
 from diffhpo.suites.initial_designs import SEEDS, draw_designs

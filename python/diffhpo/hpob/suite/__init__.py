@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from diffhpo.atomic_write import reason_and_remedy
 from diffhpo.errors import DataError, InputError
+from diffhpo.files.atomic_write import reason_and_remedy
 from diffhpo.hpob.json_file import read_bytes, read_json
 from diffhpo.hpob.suite.column import Column, to_native
 from diffhpo.hpob.suite.source import SuiteTask

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diffhpo.lazy_import import lazy_exports
+from diffhpo.process.lazy_import import lazy_exports
 
 if TYPE_CHECKING:
     from diffhpo.integrations.optuna.sampler import DiffusionSampler

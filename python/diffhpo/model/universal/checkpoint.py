@@ -11,10 +11,10 @@ from typing import Any
 from torch import Tensor
 
 from diffhpo.errors import CheckpointError
-from diffhpo.json_text import parse_json
+from diffhpo.files.json_text import parse_json
 from diffhpo.model.tensor_file import build, named, read_tensors, refuse_unknown, write_tensors
 from diffhpo.model.universal.model import UniversalModel
-from diffhpo.torch_defaults import torch_defaults
+from diffhpo.process.torch_defaults import torch_defaults
 
 #: Version of the file's layout; a reader refuses files of a later one.
 SCHEMA = 1

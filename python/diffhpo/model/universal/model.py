@@ -9,7 +9,7 @@ from diffhpo.errors import InputError
 from diffhpo.model.universal.network import UniversalNetwork
 from diffhpo.model.universal.predictor import UniversalPredictor
 from diffhpo.model.universal.transformer import UniversalTransformer
-from diffhpo.torch_defaults import float32
+from diffhpo.process.torch_defaults import float32
 
 
 class UniversalModel(nn.Module):

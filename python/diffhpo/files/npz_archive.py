@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from diffhpo.errors import DataError, DiffHPOError
-from diffhpo.regular_file import open_regular
+from diffhpo.files.regular_file import open_regular
 
 #: Most bytes of the arrays for each byte of the file, for files whose arrays take more than FREE_BYTES.
 MOST_GROWTH = 200

@@ -6,7 +6,7 @@ import scipy.linalg  # noqa: F401 - and another
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from diffhpo.one_thread import one_thread
+from diffhpo.process.one_thread import one_thread
 
 
 def blas_threads():

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from threadpoolctl import ThreadpoolController
 
-from diffhpo.torch_defaults import torch_defaults
+from diffhpo.process.torch_defaults import torch_defaults
 
 #: Seconds for which the end of the process waits for the suggestions of daemon threads.
 PATIENCE = 30.0

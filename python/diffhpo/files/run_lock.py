@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Any
 
 from diffhpo.errors import RunError
-from diffhpo.json_text import parse_json
-from diffhpo.regular_file import refuse_special
+from diffhpo.files.json_text import parse_json
+from diffhpo.files.regular_file import refuse_special
 
 #: Bytes read from a lock file; its owner's record has fewer than 200.
 _OWNER_BYTES = 4096
