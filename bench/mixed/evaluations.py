@@ -39,7 +39,7 @@ class Evaluations:
     """
 
     def __init__(self, path: Path) -> None:
-        records, size = read_journal(path)
+        records, size = read_journal(path, sound=lambda record: set(record) == {"task", "key", "value"})
         self._path, self.computed, self.seconds = path, 0, 0.0
         self._known: dict[tuple[str, str], float] = {(r["task"], r["key"]): r["value"] for r in records}
         path.parent.mkdir(parents=True, exist_ok=True)

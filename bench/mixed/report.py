@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from bench.mixed.rivals import N_INITIAL
-from bench.mixed.run import RUNS, method_version
+from bench.mixed.run import RUNS, is_mixed_run, method_version
 from bench.mixed.spaces import UNCONDITIONAL
 from bench.mixed.tasks import TASKS
 
@@ -42,7 +42,7 @@ BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 
 def latest_runs(path: Path, split: str) -> list[dict[str, Any]]:
     """The last record of each run of a split."""
-    records, _ = read_journal(path)
+    records, _ = read_journal(path, sound=is_mixed_run)
     kept = {(r["space"], r["task"], r["seed"], r["method"]): r for r in records}
     return [r for r in kept.values() if (r["space"], r["task"]) in TASKS[split]]
 

@@ -22,7 +22,7 @@ os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -128,10 +128,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         lock.release()
 
 
+def is_mixed_run(record: Mapping[str, Any]) -> bool:
+    """Whether a record of a journal is of a run of this benchmark."""
+    return {"space", "task", "seed", "method", "values"} <= set(record)
+
+
 def run_missing(split: str, methods: Sequence[str], seeds: int, tables: Path, out: Path) -> None:
     """Every run of the grid that `out` does not hold in the present version of its method."""
     journal = out / RUNS
-    records, size = read_journal(journal)
+    records, size = read_journal(journal, sound=is_mixed_run)
     with journal.open("ab") as file:
         file.truncate(size)
     evaluations = Evaluations(out / EVALUATIONS)

@@ -609,3 +609,15 @@ def test_choices_that_are_equal_to_one_another_are_told_apart():
     add(study, space, [({"k": "1"}, 0.5)])
     found = [study.ask(space).params["k"] for _ in range(3)]
     assert {repr(value) for value in found} == {"1", "True", "1.5"}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_choices_that_are_equal_to_one_another_are_told_apart_in_any_order(seed):
+    space = {"k": CategoricalDistribution([1, True, "1", 1.5])}
+    study = optuna.create_study(sampler=DiffusionSampler(seed=seed, n_startup_trials=1))
+    found = []
+    for value in range(4):
+        trial = study.ask(space)
+        found.append(repr(trial.params["k"]))
+        study.tell(trial, float(value))
+    assert sorted(found) == ["'1'", "1", "1.5", "True"]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,8 @@ def space(path: Path) -> Any:
 
 
 def trials(path: Path) -> Any:
-    return asdict(read_trial_table(path))
+    table = read_trial_table(path)
+    return {name: getattr(table, name) for name in ("columns", "objective", "objective_name")}
 
 
 def run(path: Path) -> Any:

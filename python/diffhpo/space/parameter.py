@@ -108,8 +108,6 @@ def check_bounds(described: str, low: float, high: float, log: bool) -> None:
     """Raise a SpaceError unless the bounds span an interval on their scale."""
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise SpaceError(f"{described}: finite bounds with low < high are needed; one value is a Constant")
-    if not math.isfinite(high - low):
-        raise SpaceError(f"{described}: high - low is above 1.7e308, the largest number; scale the parameter")
     if log and low <= 0:
         raise SpaceError(f"{described}: a log scale needs low > 0")
     if log and math.log(low) == math.log(high):

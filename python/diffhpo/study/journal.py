@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -59,13 +59,17 @@ def decode_line(line: bytes) -> Record | None:
     return record if isinstance(record, dict) else None
 
 
-def _is_run(record: Record) -> bool:
+def is_run(record: Record) -> bool:
     """Whether a record has what tells runs apart and the failed ones from the others."""
     return "error" in record and all(isinstance(record.get(name), str) for name in Cell._fields)
 
 
-def read_journal(path: Path) -> tuple[list[Record], int]:
-    """The finished runs of a journal, and the number of bytes that hold them.
+def read_journal(path: Path, sound: Callable[[Record], bool] = is_run) -> tuple[list[Record], int]:
+    """The records of a journal, and the number of bytes that hold them.
+
+    Args:
+        path: of the journal; one that is not there has no records.
+        sound: whether a record is of the journal's kind; finished runs of a grid without it.
 
     A last line that does not stand (the writer was killed, or the machine lost power, while it was written)
     is dropped: its run will be done again.
@@ -81,13 +85,13 @@ def read_journal(path: Path) -> tuple[list[Record], int]:
     records: list[Record] = []
     for number, line in enumerate(lines, start=1):
         record = decode_line(line)
-        if record is None or not _is_run(record):
+        if record is None or not sound(record):
             begun = number > 1 or _HEAD.startswith(line[: len(_HEAD)]) or not line.strip(b"\0")
             if number == len(lines) and begun:
                 break
             raise DataError(
-                f"{path}, line {number}: the record is damaged (its checksum does not fit). Delete that line "
-                "to have its run done again"
+                f"{path}, line {number}: the record is damaged (its checksum does not fit) or of another "
+                "kind. Delete that line to have its run done again"
             )
         records.append(record)
     return records, sum(map(len, lines[: len(records)]))

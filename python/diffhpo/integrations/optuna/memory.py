@@ -7,10 +7,11 @@ import weakref
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, TypeAlias
 
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial
 
 from diffhpo.integrations.optuna.groups import Group, internal_value
+from diffhpo.integrations.optuna.trials import proposal
 from diffhpo.space import Space
 from diffhpo.space.parameter import Array
 
@@ -92,4 +93,14 @@ class Memory:
 
 def _values(trial: FrozenTrial) -> Values:
     own: Mapping[str, BaseDistribution] = trial.distributions
-    return {name: internal_value(own[name], value) for name, value in trial.params.items()}
+    found = {name: internal_value(own[name], value) for name, value in trial.params.items()}
+    # Of choices that are equal to each other, as 1 and True are, Optuna stores the first.
+    for name, place in proposal(trial).items():
+        kept = own.get(name)
+        if (
+            isinstance(kept, CategoricalDistribution)
+            and place in range(len(kept.choices))
+            and kept.choices[int(place)] == trial.params.get(name)
+        ):
+            found[name] = int(place)
+    return found
