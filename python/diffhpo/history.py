@@ -162,16 +162,19 @@ class History:
             rows = np.column_stack([configurations, values])
             first = np.sort(np.unique(rows, axis=0, return_index=True)[1])
             configurations, values = configurations[first], values[first]
-        others = {
-            name: check_configurations([] if given is None else given, name)
-            for name, given in (("failed", failed), ("pending", pending))
-        }
+        parts = {x_argument: configurations}
+        for name, given in (("failed", failed), ("pending", pending)):
+            parts[name] = check_configurations([] if given is None else given, name)
         # An empty list does not say how many dimensions it has; the first part that has some does.
-        dim = next((part.shape[1] for part in (configurations, *others.values()) if part.shape[1]), 0)
-        self.x: Array = check_configurations(configurations, x_argument, dim)
+        dim = next((part.shape[1] for part in parts.values() if part.shape[1]), 0)
+        self.x: Array
+        self.failed: Array
+        self.pending: Array
+        self.x, self.failed, self.pending = (
+            part if part.shape[1] == dim else check_configurations(part, name, dim)
+            for name, part in parts.items()
+        )
         self.y: Array = values
-        self.failed: Array = check_configurations(others["failed"], "failed", dim)
-        self.pending: Array = check_configurations(others["pending"], "pending", dim)
         for array in (self.x, self.y, self.failed, self.pending):
             array.flags.writeable = False
 

@@ -96,13 +96,9 @@ def read_trial_table(path: str | os.PathLike[str], objective: str | None = None)
     for line, row in rows[1:]:
         if len(row) != len(names):
             raise DataError(f"{path}, line {line}: {len(row)} cells, the header has {len(names)}")
-    columns: dict[str, list[Any]] = {}
-    for index, name in enumerate(names):
-        cells = [row[index].strip() for _, row in rows[1:]]
-        if name != chosen:
-            columns[name] = _typed(cells)
-    values = [_objective(row[names.index(chosen)], f"{path}, line {line}") for line, row in rows[1:]]
     texts = {name: [row[place].strip() for _, row in rows[1:]] for place, name in enumerate(names)}
+    columns = {name: _typed(cells) for name, cells in texts.items() if name != chosen}
+    values = [_objective(row[names.index(chosen)], f"{path}, line {line}") for line, row in rows[1:]]
     return TrialTable(columns, values, chosen, texts)
 
 
