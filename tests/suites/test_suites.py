@@ -154,6 +154,16 @@ def test_the_published_data_opens(published: Path) -> None:
     official = Benchmark(published / "hpob-reduced").task("5906", task.name)
     assert task.initial("test3") == official.initial("test3")
     assert task.y_max == official.y_max
+    pools = open_suite("hpob-pools", "report")
+    assert [pools.tasks(space) for space in pools.spaces()] == [suite.tasks(s) for s in suite.spaces()]
+    pool = pools.task("5906", task.name)
+    assert (len(pool), pool.dim) == (1000, task.dim)
+    np.testing.assert_array_equal(pool.y, task.surrogate(pool.x))
+    assert pool.y.max() <= task.y_max
+    np.testing.assert_array_equal(pools.task("5906", task.name).x, pool.x)
+    other = pools.task("5906", pools.tasks("5906")[1])
+    assert not np.isin(other.x[:, 0], pool.x[:, 0]).any()
+    assert not set(map(tuple, pool.x)) & set(map(tuple, task.x))
     grid = open_suite("grid-mlp", "test")
     assert grid.tasks("grid-mlp") == ["blood_transfusion", "credit_g", "phoneme", "vehicle"]
     assert open_suite("x48", "test").tasks("x48")[0] == "d5"

@@ -57,8 +57,8 @@ def run(
     suite: Annotated[
         str,
         typer.Option(
-            help="embedded, hpob-reduced, x48, grid-mlp, grid-fcnet, bbob, or the path of a directory in "
-            "HPO-B's format; NAME:SPLIT gives the split too."
+            help="embedded, hpob-reduced, hpob-pools, x48, grid-mlp, grid-fcnet, bbob, or the path of a "
+            "directory in HPO-B's format; NAME:SPLIT gives the split too."
         ),
     ] = "embedded",
     split: Annotated[str, typer.Option(help="Part of the suite that the tasks come from.")] = "test",
@@ -193,8 +193,8 @@ def main(
 
 @app.command(
     epilog="Example: diffhpo bench preset dev --methods gp,elite --out runs/dev; "
-    "the studies: hpob-choice, x48-validation (dev); hpob-report, x48-test, grid-mlp, grid-fcnet, bbob, "
-    "embedded, hpob-report-batches, x48-test-batches (full)"
+    "the studies: hpob-choice, hpob-pools-choice, x48-validation (dev); hpob-report, x48-test, hpob-pools, "
+    "grid-mlp, grid-fcnet, bbob, embedded, hpob-report-batches, x48-test-batches (full)"
 )
 def preset(
     name: Annotated[str, typer.Argument(help="dev (chooses settings) or full (is reported).")],

@@ -53,6 +53,7 @@ class PresetStudy:
 #: Tasks that may choose settings.
 DEV = (
     PresetStudy("hpob-choice", "hpob-reduced", "choice", seeds=2, trials=30),
+    PresetStudy("hpob-pools-choice", "hpob-pools", "choice", seeds=2, trials=30, protocol="discrete"),
     PresetStudy("x48-validation", "x48", "validation", seeds=2, trials=30),
 )
 
@@ -60,6 +61,7 @@ DEV = (
 FULL = (
     PresetStudy("hpob-report", "hpob-reduced", "report", seeds=10, trials=50),
     PresetStudy("x48-test", "x48", "test", seeds=10, trials=50),
+    PresetStudy("hpob-pools", "hpob-pools", "report", seeds=10, trials=50, protocol="discrete"),
     PresetStudy("grid-mlp", "grid-mlp", "test", seeds=10, trials=50, protocol="discrete"),
     PresetStudy("grid-fcnet", "grid-fcnet", "test", seeds=10, trials=50, protocol="discrete"),
     PresetStudy("bbob", "bbob", "test", seeds=10, trials=50),

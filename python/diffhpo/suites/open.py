@@ -9,7 +9,7 @@ from diffhpo.errors import InputError
 from diffhpo.suites.suite import Suite
 
 #: Names beside paths of directories.
-NAMES = ("embedded", "hpob-reduced", "x48", "grid-mlp", "grid-fcnet", "bbob")
+NAMES = ("embedded", "hpob-reduced", "hpob-pools", "x48", "grid-mlp", "grid-fcnet", "bbob")
 
 
 def open_suite(name: str, split: str = "test") -> Suite:
@@ -17,7 +17,7 @@ def open_suite(name: str, split: str = "test") -> Suite:
 
     Args:
         name: one of `NAMES`, or the path of a directory in HPO-B's format.
-        split: part of the suite; `hpob-reduced` has "choice" and "report".
+        split: part of the suite; `hpob-reduced` and `hpob-pools` have "choice" and "report".
 
     Raises:
         InputError: on an unknown split.
@@ -37,6 +37,10 @@ def open_suite(name: str, split: str = "test") -> Suite:
         from diffhpo.suites.hpob_reduced import hpob_reduced_suite
 
         return hpob_reduced_suite(split)
+    if name == "hpob-pools":
+        from diffhpo.suites.hpob_pools import hpob_pools_suite
+
+        return hpob_pools_suite(split)
     if name == "x48":
         from diffhpo.suites.x48 import x48_suite
 
