@@ -197,7 +197,7 @@ def same(_):
 with multiprocessing.get_context("fork").Pool(2) as pool:
     assert pool.map(same, range(4)) == [True] * 4
 from diffhpo.process import one_thread
-for inside in (one_thread.one_thread(), one_thread._lock):
+for inside in (one_thread.one_thread(), one_thread._setting._lock):
     entered, leave = threading.Event(), threading.Event()
     def hold():
         with inside:

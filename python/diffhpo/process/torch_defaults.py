@@ -3,17 +3,30 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
 
-_lock = threading.Lock()
-#: How many calls are inside, in all threads. The dtype is the process's: the last to leave restores it.
-_inside = 0
-_dtype = torch.float32
+from diffhpo.process.shared_setting import SharedSetting
+
+
+def _change() -> Callable[[], None]:
+    dtype = torch.get_default_dtype()
+
+    def restore() -> None:
+        if dtype != torch.float32:
+            torch.set_default_dtype(dtype)
+
+    return restore
+
+
+def _enter() -> None:
+    if torch.get_default_dtype() != torch.float32:
+        torch.set_default_dtype(torch.float32)
+
+
+_float32 = SharedSetting(_change, _enter)
 
 
 @contextmanager
@@ -52,30 +65,5 @@ def undisturbed_generator() -> Iterator[None]:
 @contextmanager
 def float32() -> Iterator[None]:
     """float32 as the default dtype inside: of a model's weights, for example."""
-    global _inside, _dtype
-    with _lock:
-        if _inside == 0:
-            _dtype = torch.get_default_dtype()
-        if torch.get_default_dtype() != torch.float32:
-            torch.set_default_dtype(torch.float32)
-        _inside += 1
-    try:
+    with _float32:
         yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if _inside == 0 and _dtype != torch.float32:
-                torch.set_default_dtype(_dtype)
-
-
-def _forget_other_threads() -> None:
-    """A forked child has one thread, and it is outside."""
-    global _lock, _inside
-    _lock = threading.Lock()
-    if _inside:
-        _inside = 0
-        torch.set_default_dtype(_dtype)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_other_threads)
