@@ -133,6 +133,9 @@ def test_many_dimensions_and_bad_arguments_are_named(model):
         ({"batch_shortlist": 0}, "batch_shortlist is 0"),
         ({"pending_size": -1}, "pending_size is -1"),
         ({"joint": 0}, "joint is 0"),
+        ({"guidance": "strong"}, "guidance is 'strong'; a finite number"),
+        ({"guidance": float("inf")}, "guidance is inf"),
+        ({"guidance": True}, "guidance is True"),
         ({"generated": 0, "spread": 0, "elites": 0}, "are all 0; nothing would be ranked"),
     ],
 )

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from scipy.stats import rankdata
 
+from diffhpo.arguments.finite_number import finite_number
 from diffhpo.arguments.whole_number import whole_number
 from diffhpo.errors import InputError
 from diffhpo.history import Array, History, check_pool
@@ -95,6 +96,7 @@ class PretrainedRecipe:
             if field.type == "int":
                 least = _LEAST.get(field.name, 0)
                 whole_number(getattr(self, field.name), field.name, least=least, most=_MOST)
+        object.__setattr__(self, "guidance", finite_number(self.guidance, "guidance"))
         if not isinstance(self.noisy, bool):
             raise InputError(f"noisy is {self.noisy!r}; True or False is needed")
         if not isinstance(self.rank_with, str) or self.rank_with not in RANK_WITH:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from diffhpo.arguments.finite_number import finite_number
 from diffhpo.arguments.whole_number import whole_number
 from diffhpo.errors import InputError
+from diffhpo.model.denoiser import PRECISIONS
 
 #: The smallest that each count of a recipe may be, and the largest that any may.
 _LEAST = {
@@ -24,6 +25,15 @@ _LEAST = {
     "pool_neighbours": 1,
 }
 _MOST = 1_000_000
+#: The range of each number that counts nothing, as `finite_number` takes it.
+_RANGES: dict[str, dict[str, float]] = {
+    "greed": {"least": 0},
+    "jitter": {"least": 0},
+    "jitter_share": {"least": 0, "most": 1},
+    "flag_dropout": {"least": 0, "most": 1},
+    "guidance": {},
+    "learning_rate": {"above": 0},
+}
 
 
 @dataclass(frozen=True)
@@ -76,11 +86,13 @@ class Recipe:
             object.__setattr__(
                 self, "candidates", whole_number(self.candidates, "candidates", least=1, most=_MOST)
             )
-        for name in ("greed", "jitter", "jitter_share", "flag_dropout", "guidance", "learning_rate"):
-            finite_number(getattr(self, name), name)
+        for name, range_ in _RANGES.items():
+            object.__setattr__(self, name, finite_number(getattr(self, name), name, **range_))
         for name in ("balanced", "exclude_query", "warp"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name} is {getattr(self, name)!r}; True or False is needed")
+        if not isinstance(self.precision, str) or self.precision not in PRECISIONS:
+            raise InputError(f"precision is {self.precision!r}; accepted: {', '.join(PRECISIONS)}")
 
 
 #: The brief's method as it is written: plain triples, one sample, the whole reverse loop.

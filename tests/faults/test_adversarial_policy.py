@@ -2,6 +2,7 @@
 """Histories, policies and HPO-B's interface in careless hands: every argument is answered by name."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import torch
 from diffhpo import History, HistoryPolicy
 from diffhpo.errors import InputError
 from diffhpo.hpob import DiffusionHPO
-from diffhpo.pretrained_policy import PretrainedPolicy
+from diffhpo.model import Denoiser, Network
+from diffhpo.pretrained_policy import PretrainedPolicy, PretrainedRecipe
 from diffhpo.recipe import BRIEF
 
 X, Y = [[0.1, 0.2], [0.4, 0.5], [0.9, 0.3]], [0.0, 1.0, 0.2]
@@ -108,11 +110,31 @@ def test_settings_of_the_pretrained_policy(settings, message):
         ("pool_neighbours", 0),
         ("climb_every", -1),
         ("balanced", None),
+        ("greed", -0.1),
+        ("greed", 10**400),
+        ("jitter", -0.1),
+        ("jitter_share", 1.1),
+        ("flag_dropout", -0.1),
+        ("flag_dropout", 1.1),
+        ("guidance", None),
+        ("learning_rate", 0),
+        ("precision", "fp8"),
+        ("precision", np.array(["fp32", "bf16"])),
     ],
 )
 def test_fields_of_a_recipe(field, value):
     with pytest.raises(InputError, match=f"{field} is"):
         replace(BRIEF, **{field: value})
+
+
+@pytest.mark.parametrize("make", [partial(replace, BRIEF), PretrainedRecipe])
+def test_numpy_numbers_are_numbers_in_a_recipe(make):
+    """One that came from NumPy was accepted here and refused by the Denoiser, once there were trials."""
+    network = Network(2, width=8, blocks=1)
+    guidance = make(guidance=np.float32(0.5)).guidance
+    assert type(guidance) is float
+    drawn = Denoiser(network).sample(None, 3, improve=1, guidance=guidance, steps=2)
+    assert torch.equal(drawn, Denoiser(network).sample(None, 3, improve=1, guidance=np.float32(0.5), steps=2))
 
 
 @pytest.mark.parametrize("policy", [PretrainedPolicy(), HistoryPolicy("brief")], ids=type)

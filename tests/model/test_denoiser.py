@@ -356,6 +356,7 @@ def test_nothing_asked_gives_nothing() -> None:
         ({"executor": "tpu"}, "executor is 'tpu'"),
         ({"method": "euler"}, "method is 'euler'"),
         ({"guidance": float("nan")}, "guidance is nan"),
+        ({"guidance": "1"}, "guidance is '1'"),
         ({"guidance": 1.0, "improve": None}, "improve is None"),
         ({"improve": 2}, "improve is 2"),
         ({"threads": 0}, "threads is 0"),

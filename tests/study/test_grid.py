@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from diffhpo.errors import InputError, RunError
@@ -39,7 +40,8 @@ def test_a_cell_keeps_its_shard_when_the_grid_grows() -> None:
 
 
 def test_a_grid_survives_json() -> None:
-    assert Grid.from_json(json.loads(json.dumps(GRID.to_json()))) == GRID
+    for grid in (GRID, replace(GRID, trials=np.int64(10), batch=np.int64(1))):
+        assert Grid.from_json(json.loads(json.dumps(grid.to_json()))) == GRID
 
 
 @pytest.mark.parametrize("tasks", [7, ["a"], [["a", "b", "c"]], [7]])
@@ -55,6 +57,8 @@ def test_tasks_of_a_grid_file_that_are_no_pairs_are_named(tasks: Any) -> None:
         ({"trials": 0}, "trials is 0"),
         ({"trials": True}, "trials is True"),
         ({"trials": 2.5}, "trials is 2.5"),
+        ({"batch": 0}, "batch is 0"),
+        ({"corrected": "no"}, "corrected is 'no'"),
         ({"shard": "3/2"}, "i/n"),
         ({"methods": ()}, "methods is empty"),
         ({"methods": ("gp", "random", "gp")}, "gp more than once"),

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
-
-import numpy as np
 
 from diffhpo.errors import InputError
 
@@ -26,10 +25,11 @@ def whole_number(value: Any, argument: str, *, least: int = 0, most: int | None 
         InputError: unless it is a whole number in that range.
 
     Example:
+        >>> import numpy as np
         >>> whole_number(np.int8(3), "n")
         3
     """
-    counts = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    counts = isinstance(value, Integral) and not isinstance(value, bool)
     if not counts or value < least or (most is not None and value > most):
         accepted = f"of {least} or more" if most is None else f"from {least} to {most:,}"
         raise InputError(f"{argument} is {value!r}; a whole number {accepted} is needed")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.spatial import cKDTree
 
+from diffhpo.arguments.whole_number import whole_number
 from diffhpo.errors import InputError
 from diffhpo.history import Array, History, check_pool
 from diffhpo.policy import check_seed, derived_seed, initial_design
@@ -78,8 +79,7 @@ class Baseline(ABC):
         Raises:
             InputError: naming the argument, or if the method has no batches.
         """
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise InputError(f"count is {count!r}; a whole number of at least 1 is needed")
+        count = whole_number(count, "count", least=1)
         history = History.from_arrays(X_obs, y_obs)
         if len(history) == 0:
             raise InputError("X_obs is empty; a batch needs at least one evaluated configuration")

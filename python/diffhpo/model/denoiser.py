@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from diffhpo.arguments.finite_number import finite_number
 from diffhpo.errors import InputError
 from diffhpo.kernels import reference
+from diffhpo.kernels.executors import PRECISIONS as PRECISIONS
 from diffhpo.kernels.executors import choose_executor
 from diffhpo.model.network import NO_FLAG, Network
 from diffhpo.model.packed_network import PackedNetwork
@@ -176,8 +177,7 @@ class Denoiser:
         firsts = [_count("first_candidate", first) for first in firsts]
         if any(first + size >= 2**63 for first, size in zip(firsts, sizes, strict=True)):
             raise InputError("first_candidate + n must stay below 2^63")
-        if not isinstance(guidance, int | float) or not math.isfinite(guidance):
-            raise InputError(f"guidance is {guidance!r}; a finite number is needed")
+        guidance = finite_number(guidance, "guidance")
         if threads is not None and _count("threads", threads) == 0:
             raise InputError("threads is 0; give at least 1, or None")
         flag_rows = [_flag(flag) for flag in flags]
@@ -205,7 +205,7 @@ class Denoiser:
             sizes,
             seed_bits,
             firsts,
-            float(guidance),
+            guidance,
             bool(clip),
             [context.tokens for context in embedded],
         ).first_steps(last)

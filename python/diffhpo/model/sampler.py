@@ -80,9 +80,8 @@ class Sampler:
             raise InputError("history is empty; the Sampler needs at least one trial")
         timesteps = whole_number(timesteps, "timesteps", least=1)
         greed, jitter = finite_number(greed, "greed", least=0), finite_number(jitter, "jitter", least=0)
-        for name, share in (("jitter_share", jitter_share), ("flag_dropout", flag_dropout)):
-            if finite_number(share, name, least=0) > 1:
-                raise InputError(f"{name} is {share}; a share lies in [0, 1]")
+        jitter_share = finite_number(jitter_share, "jitter_share", least=0, most=1)
+        flag_dropout = finite_number(flag_dropout, "flag_dropout", least=0, most=1)
         y = torch.tensor(history.y, dtype=torch.float64)
         rank = (rank_within(y.unsqueeze(0), torch.ones(1, len(y), dtype=torch.bool))[0] + 1) / 2
         #: The history and the options in the form that every executor draws from.

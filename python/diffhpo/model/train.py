@@ -93,8 +93,7 @@ class Trainer:
                 f"{self.transformer.width}: they must be equal"
             )
         self.batch = whole_number(self.batch, "batch", least=1, most=MOST_BATCH)
-        if finite_number(self.learning_rate, "learning_rate") <= 0:
-            raise InputError(f"learning_rate is {self.learning_rate}; a number above 0 is needed")
+        self.learning_rate = finite_number(self.learning_rate, "learning_rate", above=0)
         signed_seed(self.seed)
         training_executor(self.executor, None)
         self._loss = Loss(self.network, self.transformer, NoiseAdder(self.schedule))

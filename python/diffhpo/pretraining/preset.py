@@ -5,12 +5,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from diffhpo.arguments.finite_number import finite_number
+from diffhpo.arguments.whole_number import whole_number
 from diffhpo.errors import InputError
+
+#: Fields that are 1 at least.
+_COUNTS = (
+    "steps",
+    "batch",
+    "chunk",
+    "passes",
+    "points",
+    "largest",
+    "queries",
+    "targets",
+    "warmup",
+    "save_every",
+    "rollout_chunks",
+)
+#: Fields from 0 to 1.
+_SHARES = ("decay", "ema", "real_share")
 
 
 @dataclass(frozen=True)
 class Preset:
-    """One size of model and of training."""
+    """One size of model and of training.
+
+    Raises:
+        InputError: on a field of another type or range; the message names it.
+    """
 
     steps: int
     model: dict[str, int] = field(default_factory=dict)
@@ -42,6 +65,20 @@ class Preset:
     """Steps at which the model makes runs of its own; from then on one chunk in three is of those."""
     rollout_chunks: int = 100
     """Chunks of functions on which it does, each time."""
+
+    def __post_init__(self) -> None:
+        for name in _COUNTS:
+            object.__setattr__(self, name, whole_number(getattr(self, name), name, least=1))
+        for name in _SHARES:
+            object.__setattr__(self, name, finite_number(getattr(self, name), name, least=0, most=1))
+        object.__setattr__(self, "learning_rate", finite_number(self.learning_rate, "learning_rate", above=0))
+        object.__setattr__(self, "weight_decay", finite_number(self.weight_decay, "weight_decay", least=0))
+        after = tuple(whole_number(step, "rollout_after", least=1) for step in self.rollout_after)
+        if list(after) != sorted(set(after)):
+            raise InputError(f"rollout_after is {self.rollout_after}; rising steps are needed")
+        object.__setattr__(self, "rollout_after", after)
+        if self.chunk < self.batch:
+            raise InputError(f"chunk is {self.chunk}, less than batch, {self.batch}: no batch fits")
 
 
 PRESETS = {
@@ -91,6 +128,6 @@ def preset_named(name: str) -> Preset:
         >>> preset_named("small").batch
         32
     """
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise InputError(f"preset is {name!r}; accepted: {', '.join(PRESETS)}")
     return PRESETS[name]

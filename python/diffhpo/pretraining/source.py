@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 import torch
 
-from diffhpo.errors import InputError
-from diffhpo.policy import derived_seed
+from diffhpo.arguments.finite_number import finite_number
+from diffhpo.policy import check_seed, derived_seed
 from diffhpo.pretraining.choices_apart import choices_apart
 from diffhpo.pretraining.real_task_sampler import RealTaskSampler
 from diffhpo.pretraining.task_bank import TaskBank
@@ -47,7 +47,7 @@ class MixedTasks:
         real_share: share of every chunk that is real, 0 to 1.
 
     Raises:
-        InputError: if the share is out of range.
+        InputError: on a negative seed or a share out of range.
     """
 
     seed: int
@@ -55,8 +55,8 @@ class MixedTasks:
     real_share: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.real_share <= 1:
-            raise InputError(f"real_share is {self.real_share}; 0 to 1 is accepted")
+        check_seed(self.seed)
+        finite_number(self.real_share, "real_share", least=0, most=1)
 
     def __call__(self) -> TaskSource:
         """Open both, in the process that draws."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
+from diffhpo.arguments.whole_number import whole_number
 from diffhpo.errors import InputError, RunError
 
 Protocol = Literal["continuous", "discrete"]
@@ -102,9 +103,10 @@ class Grid:
     def __post_init__(self) -> None:
         if self.protocol not in get_args(Protocol):
             raise InputError(f"protocol is {self.protocol!r}; accepted: {', '.join(get_args(Protocol))}")
-        for name, value in (("trials", self.trials), ("batch", self.batch)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} is {value!r}; a whole number of at least 1 is needed")
+        for name in ("trials", "batch"):
+            object.__setattr__(self, name, whole_number(getattr(self, name), name, least=1))
+        if not isinstance(self.corrected, bool):
+            raise InputError(f"corrected is {self.corrected!r}; True or False is needed")
         if self.batch > 1 and self.protocol != "continuous":
             raise InputError(f"batch is {self.batch}; the {self.protocol} protocol has no batches, give 1")
         parse_shard(self.shard)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from diffhpo.arguments.whole_number import whole_number
 from diffhpo.errors import InputError
 from diffhpo.study.grid import Cell, Grid
 from diffhpo.study.journal import Journal, Record, read_runs
@@ -70,8 +71,8 @@ def run_study(
         DataError: if the journal is damaged.
         KeyboardInterrupt: on Ctrl-C, with the number of runs kept as its message.
     """
-    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
-        raise InputError(f"workers is {workers!r}; a whole number of at least 1 is needed")
+    if workers is not None:
+        workers = whole_number(workers, "workers", least=1)
     records_of = _executor(executor)
     for name in grid.methods:
         entry(name)
