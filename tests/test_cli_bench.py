@@ -8,12 +8,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.other_process import wait_until
 from typer.testing import CliRunner
 
 from diffhpo import __version__
@@ -209,10 +209,7 @@ def test_ctrl_c_gives_code_130_and_one_message(place: Path) -> None:
         [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     journal = place / "runs" / "c" / "journal.jsonl"
-    end = time.monotonic() + 30
-    while not (journal.exists() and os.path.getsize(journal)):
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    wait_until(lambda: journal.exists() and os.path.getsize(journal))
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.other_process import kills, started, wait_until
 from typer.testing import CliRunner
 
 from diffhpo import Categorical, Float, Optimizer, Space
@@ -24,8 +25,6 @@ from diffhpo.pretraining.source import SyntheticTasks
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL and flock")
 
-#: How often a run is killed; tests/study/test_runner.py reads the same variable.
-KILLS = int(os.environ.get("DIFFHPO_KILLS", "3"))
 TRIALS = 14
 SPACE = Space({"x": Float(0, 1), "kind": Categorical("ab")})
 
@@ -48,27 +47,12 @@ Optimizer.minimize(loss, space, {TRIALS}, seed=3, path=sys.argv[1], progress=Fal
 
 def start(path: Path, seconds: float = 0.005) -> subprocess.Popen[str]:
     """`minimize` in another process; an evaluation takes so many seconds."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", MINIMIZE, str(path), str(seconds)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "start\n"
-    return process
+    return started("-c", MINIMIZE, str(path), str(seconds), says="start", stderr=subprocess.PIPE)
 
 
 def state_of(path: Path) -> tuple[int, int] | None:
     found = path.stat() if path.exists() else None
     return found and (found.st_ino, found.st_mtime_ns)
-
-
-def wait_until(condition: object, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end, "timed out"
-        time.sleep(0.001)
 
 
 @pytest.mark.fault(29)
@@ -81,16 +65,16 @@ def test_29_a_killed_minimize_ends_with_the_uninterrupted_history(tmp_path: Path
     def is_whole() -> bool:
         return path.exists() and Optimizer.load(path).trials == expected
 
-    kills = 0
-    while kills < KILLS:
+    killed = 0
+    while killed < kills(3):
         before = state_of(path)
         process = start(path)
         try:
-            if kills % 5:
+            if killed % 5:
                 wait_until(lambda b=before, p=process: state_of(path) != b or p.poll() is not None)
             time.sleep(chance.random() * 0.1)
             process.kill()
-            kills += process.wait() == -signal.SIGKILL
+            killed += process.wait() == -signal.SIGKILL
         finally:
             process.communicate()
         if path.exists():
@@ -157,12 +141,8 @@ time.sleep(600)
 def test_31_a_second_process_does_not_train_in_the_directory(tmp_path: Path) -> None:
     tiny = preset_named("tiny")
     ours = PretrainingRun(tmp_path, SyntheticTasks(0), tiny)
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(tmp_path / "lock")], stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdout is not None
+    holder = started("-c", HOLDER, str(tmp_path / "lock"), says="held")
     try:
-        assert holder.stdout.readline() == "held\n"
         with pytest.raises(RunError, match=f"in use by process {holder.pid} on "):
             ours.fit(progress=False)
         result = CliRunner().invoke(app, ["train", "universal", "--preset", "tiny", "--out", str(tmp_path)])

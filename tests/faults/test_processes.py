@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.other_process import started
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
@@ -50,10 +51,18 @@ def run(script: str, *arguments: str, **more: object) -> subprocess.CompletedPro
     )
 
 
+def assert_prints(line: str, script: str) -> None:
+    """A script ends well, and this is all that it says."""
+    done = run(script)
+    assert (done.returncode, done.stdout) == (0, f"{line}\n"), done.stderr
+    assert "terminate" not in done.stderr
+
+
 @pytest.mark.fault(36)
 def test_36_the_interpreter_ends_during_native_calls() -> None:
     """The daemons come back from their call, or look for signals in it, when there is no interpreter."""
-    script = (
+    assert_prints(
+        "end",
         NATIVE
         + """
 def work(steps):
@@ -62,17 +71,14 @@ for steps in (100, 1000, 1000):
     threading.Thread(target=work, args=(steps,), daemon=True).start()
 time.sleep(0.5)
 print("end", flush=True)
-"""
+""",
     )
-    done = run(script)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "end\n"
-    assert "terminate" not in done.stderr
 
 
 @pytest.mark.fault(36)
 def test_36_the_interpreter_ends_during_ask() -> None:
-    done = run(
+    assert_prints(
+        "end",
         ASKING
         + """
 def work():
@@ -81,14 +87,14 @@ def work():
 threading.Thread(target=work, daemon=True).start()
 time.sleep(0.3)
 print("end", flush=True)
-"""
+""",
     )
-    assert (done.returncode, done.stdout) == (0, "end\n"), done.stderr
 
 
 @pytest.mark.fault(36)
 def test_36_what_a_handler_raises_leaves_a_native_call_whole() -> None:
-    done = run(
+    assert_prints(
+        "from the handler\nwhole",
         NATIVE
         + """
 class Late(Exception): pass
@@ -103,13 +109,13 @@ assert torch.equal(few, sample(3, steps=2))
 print("whole")
 """,
     )
-    assert (done.returncode, done.stdout) == (0, "from the handler\nwhole\n"), done.stderr
 
 
 @pytest.mark.fault(36)
 def test_36_a_handler_that_returns_changes_nothing() -> None:
     """SIGCHLD, SIGUSR1 and a timer arrive all the time; a handler may use the package itself."""
-    done = run(
+    assert_prints(
+        "same",
         NATIVE
         + """
 calls = []
@@ -129,22 +135,15 @@ while signal.SIGCHLD not in calls or len(calls) < 5:
     assert torch.equal(undisturbed, sample(600, 2, 200))
 signal.setitimer(signal.ITIMER_REAL, 0)
 print("same")
-"""
+""",
     )
-    assert (done.returncode, done.stdout) == (0, "same\n"), done.stderr
 
 
 @pytest.mark.fault(36)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_36_a_signal_that_ends_a_process_ends_it_in_a_native_call(number: signal.Signals) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", NATIVE + "print('ready', flush=True)\nsample(10**7, 2)\n"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
+    process = started("-c", NATIVE + "print('ready', flush=True)\nsample(10**7, 2)\n", says="ready")
     try:
-        assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
         assert process.wait(HANG) == -number
     finally:
@@ -155,7 +154,8 @@ def test_36_a_signal_that_ends_a_process_ends_it_in_a_native_call(number: signal
 
 @pytest.mark.fault(36)
 def test_36_an_exception_of_a_handler_during_ask_and_run_leaves_the_state() -> None:
-    done = run(
+    assert_prints(
+        "same",
         ASKING
         + """
 class Late(Exception): pass
@@ -176,16 +176,16 @@ for delay in (0.001, 0.003, 0.01, 0.02, 0.03, 0.05, 0.1):
 assert late, "no signal came in time"
 assert optimizer.ask(3) == told().ask(3)
 print("same")
-"""
+""",
     )
-    assert (done.returncode, done.stdout) == (0, "same\n"), done.stderr
 
 
 @pytest.mark.fault(34)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_34_forks_after_native_threads_and_from_another_thread() -> None:
     """multiprocessing's fork and os.fork, also while another thread is inside a suggestion."""
-    done = run(
+    assert_prints(
+        "same",
         NATIVE
         + ASKING
         + """
@@ -215,9 +215,8 @@ for inside in (one_thread.one_thread(), one_thread._setting._lock):
     leave.set()
     thread.join()
 print("same")
-"""
+""",
     )
-    assert (done.returncode, done.stdout) == (0, "same\n"), done.stderr
 
 
 SUBINTERPRETER = """

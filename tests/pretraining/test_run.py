@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tests.other_process import kills, wait_until
 
 from diffhpo.errors import CheckpointError, RunError
 from diffhpo.model.universal.checkpoint import load_universal
@@ -97,17 +98,15 @@ def test_a_killed_run_reaches_the_same_bits(  # DIFFHPO_KILLS=50: at fifty rando
             assert torch.equal(value, expected[name]), name
         assert not list(directory.rglob(".*"))
 
-    kills = 0
-    while kills < int(os.environ.get("DIFFHPO_KILLS", "1")):
+    killed = 0
+    while killed < kills(1):
         before = stamp()
         process = subprocess.Popen([sys.executable, str(script), str(directory)], env=os.environ)
-        deadline = time.monotonic() + 120
-        while stamp() == before and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
+        wait_until(lambda b=before, p=process: stamp() != b or p.poll() is not None)
         # At once, or at any moment of the steps and the rollouts that follow.
-        time.sleep(chance.choice((0, chance.random())) if kills else 0)
+        time.sleep(chance.choice((0, chance.random())) if killed else 0)
         process.kill()
-        kills += process.wait() != 0
+        killed += process.wait() != 0
         if load_universal(checkpoint).step == TINY.steps:
             finish()
             shutil.rmtree(directory)

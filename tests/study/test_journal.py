@@ -7,13 +7,13 @@ import resource
 import socket
 import stat
 import subprocess
-import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.other_process import started
 
 from diffhpo.errors import DataError, RunError
 from diffhpo.study.grid import Cell, Grid
@@ -145,9 +145,7 @@ time.sleep(60)
 @pytest.fixture
 def holder(filled: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock of `filled`."""
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(filled)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
+    process = started("-c", HOLDER, str(filled), says="held")
     yield process
     process.kill()
     process.communicate()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.other_process import kills, started, wait_until
 
 from diffhpo.errors import InputError, RunError
 from diffhpo.hpob.data import Benchmark
@@ -163,15 +164,7 @@ def start_study(suite: str, directory: Path) -> subprocess.Popen[str]:
     """The study above in another process, which is importing when this returns."""
     script = directory.parent / "study.py"
     script.write_text(STUDY)
-    process = subprocess.Popen(
-        [sys.executable, str(script), suite, str(directory)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "start\n"
-    return process
+    return started(str(script), suite, str(directory), says="start", stderr=subprocess.PIPE)
 
 
 def children_of(pid: int) -> list[int]:
@@ -185,13 +178,6 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def wait_until(condition: Any, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "timed out"
-        time.sleep(0.01)
 
 
 def journal_size(directory: Path) -> int:
@@ -230,8 +216,8 @@ def test_a_killed_study_resumes_to_the_same_results(suite: str, tmp_path: Path) 
         assert results_of(killed_one) == results_of(whole)
         assert report_of(killed_one) == report_of(whole)
 
-    kills = attempt = 0
-    while kills < int(os.environ.get("DIFFHPO_KILLS", "2")):
+    kills_done = attempt = 0
+    while kills_done < kills(2):
         size = journal_size(killed_one)
         process = start_study(suite, killed_one)
         if attempt % 3:  # let it make some progress, so that it is killed at another stage
@@ -244,7 +230,7 @@ def test_a_killed_study_resumes_to_the_same_results(suite: str, tmp_path: Path) 
         workers = children_of(process.pid)
         process.kill()
         killed = process.wait() == -signal.SIGKILL
-        kills += killed
+        kills_done += killed
         attempt += 1
         process.communicate(timeout=30)  # ends when no worker holds the pipes any more
         wait_until(lambda workers=workers: not any(is_running(worker) for worker in workers))
