@@ -17,7 +17,7 @@ LEVELS = [
     ["gaussian_process"],
     ["acquisition"],
     ["policy", "recipe"],
-    ["ranker"],
+    ["ranker", "new_configurations"],
     ["history_policy", "pretrained_policy"],
     ["optimizer", "optimizer_file", "evaluation"],
     ["pictures"],

@@ -28,26 +28,14 @@ from diffhpo.errors import (
 from diffhpo.history import Array, History
 from diffhpo.history_policy import HistoryPolicy
 from diffhpo.model.universal.dimensions import MAX_DIM
-from diffhpo.policy import (
-    MOST_ASKED,
-    Policy,
-    check_policy,
-    check_seed,
-    initial_design,
-    new_rows,
-    suggested,
-)
+from diffhpo.new_configurations import NewConfigurations
+from diffhpo.policy import MOST_ASKED, Policy, check_policy, check_seed, new_rows
 from diffhpo.pretrained_policy import PretrainedPolicy
 from diffhpo.space import Space
 from diffhpo.trial import Suggestion, Trial, check_as_asked, checked_failed, checked_value
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-
-#: Finite spaces up to this size are listed when samples give no new configuration.
-LISTABLE = 4096
-#: Of those so many are chosen one by one; a larger request gets the rest in their own order.
-CHOSEN = 32
 
 
 @dataclass
@@ -191,8 +179,9 @@ class Optimizer:
         if n == 0:
             return []
         history = self.history
+        new = NewConfigurations(self.space, self.policy, self.initial, self.seed)
         units = self._stack(self._queue[:n])
-        units = np.concatenate([units, self._design(history, units, n)])
+        units = np.concatenate([units, new.design(history, units, n)])
         if len(units) < n:
             if len(history) == 0 and len(history.failed) >= max(1, self.initial):
                 warnings.warn(
@@ -202,7 +191,7 @@ class Optimizer:
                     AllFailedWarning,
                     stacklevel=2,
                 )
-            units = self._extend(history, units, n)
+            units = new.extend(history, units, n)
         if len(units) < n:
             warnings.warn(
                 f"{n} configurations were asked for; the space has {len(units)} that are new",
@@ -537,47 +526,6 @@ class Optimizer:
 
     def _stack(self, units: Sequence[Array]) -> Array:
         return np.stack(units) if len(units) else np.empty((0, self.space.dim))
-
-    def _design(self, history: History, taken: Array, n: int) -> Array:
-        """The part of the request that belongs to the initial design."""
-        start = len(self._trials) + len(taken)
-        count = min(n - len(taken), max(0, self.initial - start))
-        design = initial_design(self.space.dim, count, start=start, seed=self.seed)
-        return new_rows(self.space.snap(design), np.concatenate([history.seen, taken]))
-
-    def _extend(self, history: History, units: Array, n: int) -> Array:
-        """Ask the policy for the rest, then, where snapping left too few, for what the space still has."""
-        pending = np.concatenate([history.pending, units])
-        known = History(history.x, history.y, failed=history.failed, pending=pending)
-        proposed = suggested(self.policy, known, n - len(units), self.space.snap)
-        units = np.concatenate([units, new_rows(proposed, known.seen)])
-        for _ in range(CHOSEN):
-            if len(units) >= n:
-                return units
-            rest = self._unseen(np.concatenate([history.seen, units]), n - len(units))
-            if len(rest) == 0:
-                return units
-            pending = np.concatenate([history.pending, units])
-            known = History(history.x, history.y, failed=history.failed, pending=pending)
-            choice = self.policy.choose(known, rest)
-            place = whole_number(choice, "what policy.choose returned", most=len(rest) - 1)
-            units = np.concatenate([units, rest[[place]]])
-        rest = self._unseen(np.concatenate([history.seen, units]), n - len(units))
-        return np.concatenate([units, rest])[:n]
-
-    def _unseen(self, seen: Array, count: int) -> Array:
-        """Configurations not in `seen`: all of a small finite space, else a quasi-random few."""
-        if self.space.size <= LISTABLE:
-            return new_rows(self.space.all_units(), seen)
-        found = np.empty((0, self.space.dim))
-        for attempt in range(64):
-            start = len(seen) + 64 * attempt
-            points = initial_design(self.space.dim, 64, start=start, seed=self.seed)
-            points = new_rows(self.space.snap(points), seen)
-            found = np.concatenate([found, new_rows(points, found)])
-            if len(found) >= 8 * count:
-                break
-        return found
 
 
 def _default_policy(space: Space, seed: int) -> Policy:
