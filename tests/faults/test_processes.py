@@ -11,7 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from tests.other_process import started
+
+from diffhpo.model.universal.model import UniversalModel
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
@@ -178,6 +181,22 @@ assert optimizer.ask(3) == told().ask(3)
 print("same")
 """,
     )
+
+
+@pytest.mark.fault(36)
+def test_36_what_a_handler_raises_while_weights_are_copied_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch made a RuntimeError of it, and `ask` raised that."""
+
+    class LateError(Exception):
+        pass
+
+    def interrupted(*_: object) -> None:
+        raise LateError
+
+    network = UniversalModel(width=16).network
+    monkeypatch.setattr(torch.Tensor, "copy_", interrupted)
+    with pytest.raises(LateError):
+        network.unwritten(2)
 
 
 @pytest.mark.fault(34)

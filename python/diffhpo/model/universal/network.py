@@ -105,11 +105,18 @@ class UniversalNetwork(nn.Module):
                 context_width=self.width,
                 time_features=self.time_features,
             ).to(self.input.weight.device)
-        network.blocks.load_state_dict(self.blocks.state_dict())
-        network.time.load_state_dict(self.time.state_dict())
-        network.flag.load_state_dict(self.flag.state_dict())
         assert network.context is not None
-        network.context.load_state_dict(self.context.state_dict())
+        pairs = (
+            (network.blocks, self.blocks),
+            (network.time, self.time),
+            (network.flag, self.flag),
+            (network.context, self.context),
+        )
+        with torch.no_grad():
+            # load_state_dict makes a RuntimeError of what a signal handler raises meanwhile.
+            for copy, original in pairs:
+                for to, of in zip(copy.parameters(), original.parameters(), strict=True):
+                    to.copy_(of)
         return network.requires_grad_(False)
 
     @torch.no_grad()
