@@ -25,7 +25,7 @@ from scipy.spatial.distance import cdist
 from diffhpo.history import History
 from diffhpo.hpob import suite
 from diffhpo.hpob.task import Task
-from diffhpo.model import ContextBatch, Denoiser, Network, Sampler, Trainer, Transformer
+from diffhpo.model import ContextBatch, Denoiser, Network, Trainer, Transformer
 from diffhpo.recipe import BRIEF, ELITE, Recipe
 
 #: Trials that the model is trained on here: 5 initial ones and 25 of a run.
@@ -46,16 +46,7 @@ def trained(history: History, recipe: Recipe, steps: int, seed: int = 0) -> Trai
         Transformer(history.dim, width=recipe.context_width),
         seed=seed,
     )
-    sampler = Sampler(
-        history,
-        greed=recipe.greed,
-        jitter=recipe.jitter,
-        jitter_share=recipe.jitter_share,
-        balanced=recipe.balanced,
-        exclude_query=recipe.exclude_query,
-        flag_dropout=recipe.flag_dropout,
-    )
-    trainer.fit(sampler, steps)
+    trainer.fit(recipe.sampler(history), steps)
     return trainer
 
 

@@ -14,7 +14,6 @@ from scipy.spatial import cKDTree
 from diffhpo.history import Array, History, check_pool
 from diffhpo.model.denoiser import Denoiser
 from diffhpo.model.network import Network
-from diffhpo.model.sampler import Sampler
 from diffhpo.model.train import Trainer
 from diffhpo.model.transformer import Transformer
 from diffhpo.policy import (
@@ -198,7 +197,7 @@ class HistoryPolicy:
                 continue
             part = History(history.x[:size], history.y[:size]).bounded(self.recipe.context_size)
             steps = self.recipe.first_steps if size == stages[0] else self.recipe.warm_steps
-            trained.trainer.fit(self._sampler(part), steps)
+            trained.trainer.fit(self.recipe.sampler(part), steps)
             trained.size = size
         trained.digest = _digest(history, trained.size)
         self._trained = trained
@@ -219,18 +218,6 @@ class HistoryPolicy:
             batch=recipe.batch,
             seed=derived_seed(self.seed, 1) % 2**31,
             executor=self.executor,
-        )
-
-    def _sampler(self, history: History) -> Sampler:
-        recipe = self.recipe
-        return Sampler(
-            history,
-            greed=recipe.greed,
-            jitter=recipe.jitter,
-            jitter_share=recipe.jitter_share,
-            balanced=recipe.balanced,
-            exclude_query=recipe.exclude_query,
-            flag_dropout=recipe.flag_dropout,
         )
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from diffhpo.arguments.finite_number import finite_number
 from diffhpo.arguments.whole_number import whole_number
 from diffhpo.errors import InputError
+from diffhpo.history import History
 from diffhpo.model.denoiser import PRECISIONS
+from diffhpo.model.sampler import Sampler
 
 #: The smallest that each count of a recipe may be, and the largest that any may.
 _LEAST = {
@@ -93,6 +95,26 @@ class Recipe:
                 raise InputError(f"{name} is {getattr(self, name)!r}; True or False is needed")
         if not isinstance(self.precision, str) or self.precision not in PRECISIONS:
             raise InputError(f"precision is {self.precision!r}; accepted: {', '.join(PRECISIONS)}")
+
+    def sampler(self, history: History) -> Sampler:
+        """The Sampler that draws from a history in the way of this recipe.
+
+        Raises:
+            InputError: on an empty history.
+
+        Example:
+            >>> BRIEF.sampler(History([[0.1], [0.5]], [1.0, 3.0])).draw(4, seed=0).x.shape
+            torch.Size([4, 1])
+        """
+        return Sampler(
+            history,
+            greed=self.greed,
+            jitter=self.jitter,
+            jitter_share=self.jitter_share,
+            balanced=self.balanced,
+            exclude_query=self.exclude_query,
+            flag_dropout=self.flag_dropout,
+        )
 
 
 #: The brief's method as it is written: plain triples, one sample, the whole reverse loop.
