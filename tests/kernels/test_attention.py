@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from tests.kernels.problem_variants import strided
 
 from diffhpo.errors import InputError
 from diffhpo.kernels import attention, ops
@@ -281,13 +282,6 @@ def test_nan_in_a_token_reaches_every_candidate(isa: str) -> None:
 
 
 def test_strided_inputs_give_the_same_bits(isa: str) -> None:
-    def strided(tensor: torch.Tensor) -> torch.Tensor:
-        larger = torch.full([2 * size + 1 for size in tensor.shape], 77, dtype=tensor.dtype)
-        view = larger[tuple(slice(1, None, 2) for _ in tensor.shape)]
-        view.copy_(tensor)
-        assert not view.is_contiguous()
-        return view
-
     case = PredictorCase()
     x = case.candidates(13)
     expected = case.native(x, isa)

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from tests.kernels.problem_variants import reordered
 from torch import Tensor
 
 from diffhpo.errors import BackendError, InputError
@@ -89,11 +90,7 @@ def test_bits_do_not_depend_on_split_threads_or_order(make_problem, isa: str, to
     parts = problem.tokens.split(of_jobs)
     for order in ([2, 1, 0], [0], [0, 2, 0]):
         chosen = replace(
-            problem,
-            job_conditioning=problem.job_conditioning[order],
-            counts=problem.counts[order],
-            seeds=problem.seeds[order],
-            first_candidates=problem.first_candidates[order],
+            reordered(problem, order),
             tokens=torch.cat([parts[job] for job in order]),
             token_counts=problem.token_counts[order],
         )

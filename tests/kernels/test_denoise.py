@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from tests.kernels.problem_variants import reordered, strided
 
 from diffhpo.errors import BackendError
 from diffhpo.kernels import ops, reference
@@ -123,26 +124,12 @@ def test_bits_do_not_depend_on_the_order_of_jobs(make_problem, isa: str) -> None
     problem, packed = make_problem(10, 64, 2, counts, seeds=(1, 2, 3, 1, -5), firsts=(0, 4, 9, 2**33, 1))
     whole = ops.denoise(problem, packed, isa=isa).split(counts)
     for order in ([4, 2, 0, 3, 1], [2], [3, 3]):
-        index = torch.tensor(order)
-        chosen = replace(
-            problem,
-            job_conditioning=problem.job_conditioning[index],
-            counts=problem.counts[index],
-            seeds=problem.seeds[index],
-            first_candidates=problem.first_candidates[index],
-        )
+        chosen = reordered(problem, order)
         assert torch.equal(ops.denoise(chosen, packed, isa=isa), torch.cat([whole[job] for job in order]))
 
 
 def test_strided_inputs_give_the_same_bits(make_problem, isa: str) -> None:
     problem, packed = make_problem(10, 32, 2, (3, 5))
-
-    def strided(tensor: torch.Tensor) -> torch.Tensor:
-        larger = torch.full([2 * size + 1 for size in tensor.shape], 77, dtype=tensor.dtype)
-        view = larger[tuple(slice(1, None, 2) for _ in tensor.shape)]
-        view.copy_(tensor)
-        assert not view.is_contiguous()
-        return view
 
     names = ("step_conditioning", "job_conditioning", "coefficients", "keys", "counts", "seeds")
     moved = replace(problem, **{name: strided(getattr(problem, name)) for name in names})

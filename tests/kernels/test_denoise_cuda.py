@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
+from tests.kernels.problem_variants import reordered
 
 from diffhpo.errors import BackendError, InputError
 from diffhpo.kernels import executors, ops, reference
@@ -62,14 +63,7 @@ def test_bits_do_not_depend_on_the_split_or_the_order_of_jobs(make_problem) -> N
     problem, packed = make_problem(10, 64, 2, counts)
     whole = ops.denoise(on_device(problem), packed.cuda()).split(counts)
     for order in ([4, 2, 0, 3, 1], [2], [3]):
-        index = torch.tensor(order)
-        chosen = replace(
-            problem,
-            job_conditioning=problem.job_conditioning[index],
-            counts=problem.counts[index],
-            seeds=problem.seeds[index],
-            first_candidates=problem.first_candidates[index],
-        )
+        chosen = reordered(problem, order)
         assert torch.equal(
             ops.denoise(on_device(chosen), packed.cuda()), torch.cat([whole[job] for job in order])
         )
