@@ -1,4 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+import re
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +12,11 @@ from diffhpo.history import History
 from diffhpo.history_policy import HistoryPolicy
 from diffhpo.model.universal import UniversalModel
 from diffhpo.policy import Policy
+from diffhpo.pretrained import pretrained_model
 from diffhpo.pretrained_policy import PretrainedPolicy, PretrainedRecipe
 from diffhpo.space import Categorical, Float, Int, Space
 
+POINTS = np.random.default_rng(5).random((40, 3))
 SMALL = PretrainedRecipe(generated=16, spread=32, elites=16, refined=16)
 
 
@@ -71,6 +77,15 @@ def test_failed_trials_count_as_the_worst(model):
     assert y[-1] == y.min()
 
 
+@pytest.mark.parametrize("failed", [0, 2])
+def test_a_history_without_values_can_be_read(model, failed):
+    run = PretrainedPolicy(model, recipe=SMALL).read(History(np.empty((0, 3)), [], failed=POINTS[:failed]))
+    assert run.embedding.context.y.tolist() == [[0.0] * failed]
+    assert torch.isfinite(run.log_improvement(torch.from_numpy(POINTS))).all()
+    with pytest.raises(InputError, match="0 dimensions"):
+        PretrainedPolicy(model).read(History([], []))
+
+
 @pytest.mark.parametrize("wanted", [1, 4])
 def test_snapped_suggestions_stand_for_configurations(model, wanted):
     space = Space({"a": Int(1, 4), "b": Categorical(["x", "y", "z"]), "c": Float(0, 1)})
@@ -112,8 +127,6 @@ def test_many_dimensions_and_bad_arguments_are_named(model):
         policy.suggest(history(5, dim=33))
     with pytest.raises(InputError, match="count is 0"):
         policy.suggest(history(5), 0)
-    with pytest.raises(InputError, match="rank_with"):
-        PretrainedPolicy(model, recipe={"rank_with": "nothing"})
     with pytest.raises(InputError, match="names has 2 entries"):
         PretrainedPolicy(model, names=["a", "b"]).suggest(history(5))
 
@@ -137,11 +150,54 @@ def test_many_dimensions_and_bad_arguments_are_named(model):
         ({"guidance": float("inf")}, "guidance is inf"),
         ({"guidance": True}, "guidance is True"),
         ({"generated": 0, "spread": 0, "elites": 0}, "are all 0; nothing would be ranked"),
+        ({"noisy": 1}, "noisy is 1; True or False"),
+        ({"rank_with": "nothing"}, "rank_with is 'nothing'; accepted: auto, predictor, "),
+        ({"rank_with": ["gp"]}, r"rank_with is \['gp'\]; accepted"),
+        (["joint"], r"recipe is \['joint'\]; a PretrainedRecipe or a dictionary"),
     ],
 )
 def test_settings_that_make_no_sense_are_named(model, recipe, message):
     with pytest.raises(InputError, match=message):
         PretrainedPolicy(model, recipe=recipe)
+
+
+@pytest.mark.parametrize("candidates", ["generated", "spread", "elites"])
+def test_the_least_settings_work(model, candidates):
+    recipe = {"generated": 0, "spread": 0, "elites": 0, "refinements": 0, "refined": 1, "reverse_steps": 1}
+    recipe |= {"context_size": 3, "pool_chunk": 1, "batch_shortlist": 1, "joint": 1, "pending_size": 0}
+    policy = PretrainedPolicy(model, recipe={**recipe, candidates: 1})
+    seen = history(5, pending=[[0.1, 0.2, 0.3]])
+    assert policy.suggest(seen).shape == (1, 3)
+    assert policy.choose(seen, seen.x[:2]) in (0, 1)
+
+
+def test_settings_left_out_are_those_of_the_page():
+    """docs/settings.md, whose defaults are those that its figures were measured with."""
+    page = (Path(__file__).resolve().parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
+    stated = {}
+    for names, values in re.findall(r"^\| (`[a-z_`, ]+) \| ([^|]+) \|", page, re.M):
+        stated |= zip(re.findall(r"\w+", names), values.split(", "), strict=False)
+    recipe = PretrainedRecipe()
+    assert stated["rank_with"].startswith(f'`"{recipe.rank_with}"`')
+    names = ("generated", "spread", "elites", "reverse_steps", "guidance", "noisy", "context_size")
+    assert [stated[name] for name in names] == [
+        f"{vars(recipe)[name]:g}" if name != "noisy" else "true" for name in names
+    ]
+    assert recipe.noisy is True
+    with pytest.raises(FrozenInstanceError):
+        recipe.joint = 3
+
+
+def test_what_is_left_out_is_the_packages_model_and_seed_0(model):
+    assert PretrainedPolicy().model is pretrained_model()
+    assert PretrainedPolicy(model).seed == 0
+    with pytest.raises(InputError, match=r"model is 'universal'; a UniversalModel is needed"):
+        PretrainedPolicy("universal")
+
+
+def test_steps_of_0_and_more_are_taken(model):
+    policy = PretrainedPolicy(model, steps=[0.0, 0.25, 1.0], recipe=SMALL)
+    assert policy.suggest(history(6)).shape == (1, 3)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +213,7 @@ def test_settings_that_make_no_sense_are_named(model, recipe, message):
         ({"steps": [float("nan"), 0.1]}, r"steps\[0\] is nan"),
         ({"steps": [0.1, float("inf")]}, r"steps\[1\] is inf"),
         ({"steps": ["a", 0.1]}, r"steps\[0\] is 'a'"),
+        ({"steps": [np.array([0.1, 0.2]), 0.1]}, r"steps\[0\] is array"),
         ({"steps": [0.1]}, "steps has 1 entries for 2 dimensions"),
         ({"kinds": [0, 1, 2]}, "kinds has 3 entries for 2 dimensions"),
     ],
@@ -220,6 +277,6 @@ def test_long_histories_are_bounded(model, trials):
 )
 def test_what_ranks_follows_from_what_is_known_of_the_columns(model, columns, ranked_by):
     policy = PretrainedPolicy(model, **columns)
-    for trials, scorers in zip((6, 7), ranked_by, strict=True):
+    for trials in (6, 7, 8, 9):
         seen = history(trials, dim=2)
-        assert len(policy._scorers(seen, policy.read(seen))) == scorers
+        assert len(policy._scorers(seen, policy.read(seen))) == ranked_by[trials % 2]

@@ -247,7 +247,8 @@ class PretrainedPolicy:
 
     @torch_defaults()
     def read(self, history: History) -> InContextModel:
-        """The model with the trials of the history in context; a failed trial has the worst value seen."""
+        """The model with the trials of the history in context; a failed trial has the worst value seen, 0 if
+        there is none."""
         if not 1 <= history.dim <= MAX_DIM:
             raise InputError(
                 f"the history has {history.dim} dimensions; the pretrained model takes 1 to {MAX_DIM}: use "
@@ -256,7 +257,7 @@ class PretrainedPolicy:
         for name, given in (("names", self.names), ("kinds", self.kinds), ("steps", self.steps)):
             if given is not None and len(given) != history.dim:
                 raise InputError(f"{name} has {len(given)} entries for {history.dim} dimensions")
-        worst = np.full(len(history.failed), history.y.min())
+        worst = np.full(len(history.failed), history.y.min() if len(history) else 0.0)
         tried = History(
             np.concatenate([history.x, history.failed]), np.concatenate([history.y, worst])
         ).bounded(self.recipe.context_size)
