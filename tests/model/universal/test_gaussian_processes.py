@@ -75,3 +75,14 @@ def test_equal_trials_of_a_smooth_kernel_can_be_factorised():
     mean, variance = processes.posterior(points[:, :, :2])
     assert bool(torch.isfinite(mean).all())
     assert bool((variance > 0).all())
+
+
+def test_what_has_no_factor_gets_the_least_that_gives_one():
+    sound = torch.eye(3, dtype=torch.float64) + 0.5
+    # Of a negative eigenvalue: -2e-4 is made up for by the second growth of the jitter, from 1e-5.
+    broken = torch.diag(torch.tensor([1.0, 1.0, -2e-4], dtype=torch.float64))
+    factors = gaussian_processes._cholesky(torch.stack([sound, broken]), torch.tensor([1e-5, 1e-5]))
+    assert torch.equal(factors[0], torch.linalg.cholesky(sound))
+    assert factors[1] @ factors[1].mT == pytest.approx(broken + 1.1e-3 * torch.eye(3), abs=1e-9)
+    with pytest.raises(torch.linalg.LinAlgError):
+        gaussian_processes._cholesky(-torch.eye(3), torch.tensor(1e-5))
