@@ -160,12 +160,17 @@ def read_state(
     sound = direction in ("maximize", "minimize") and type(own_policy) is bool
     if not sound or type(initial) is not int or min(initial, state.seed) < 0:
         raise CheckpointError(f"{path} is damaged: its settings are {metadata['run']!r:.200}")
-    n = len(state.told)
+    if tensors["values"].dtype != torch.int64:
+        raise CheckpointError(
+            f"{path} is damaged: values are {tensors['values'].dtype}, not bits in torch.int64"
+        )
+    n = state.told.size
     shapes = {
+        "told": (state.told, (n,)),
         "units": (state.units, (n, space.dim)),
         "values": (state.values, (n,)),
         "failed": (state.failed, (n,)),
-        "queue": (state.queue, (len(state.queue), space.dim)),
+        "queue": (state.queue, (*state.queue.shape[:1], space.dim)),
     }
     for name, (array, shape) in shapes.items():
         if array.shape != shape:
