@@ -82,7 +82,7 @@ def test_a_history_without_values_can_be_read(model, failed):
     run = PretrainedPolicy(model, recipe=SMALL).read(History(np.empty((0, 3)), [], failed=POINTS[:failed]))
     assert run.embedding.context.y.tolist() == [[0.0] * failed]
     assert torch.isfinite(run.log_improvement(torch.from_numpy(POINTS))).all()
-    with pytest.raises(InputError, match="0 dimensions"):
+    with pytest.raises(InputError, match="the history has 0 dimensions"):
         PretrainedPolicy(model).read(History([], []))
 
 
