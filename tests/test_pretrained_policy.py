@@ -62,6 +62,37 @@ def test_global_random_state_and_threads_are_left_alone(model):
     assert torch.get_num_threads() == threads
 
 
+def test_suggestions_and_choices_run_on_one_thread(model, monkeypatch):
+    policy, scored, inside = PretrainedPolicy(model, recipe=SMALL), PretrainedPolicy._scorers, []
+
+    def counted(*arguments):
+        inside.append(torch.get_num_threads())
+        return scored(*arguments)
+
+    monkeypatch.setattr(PretrainedPolicy, "_scorers", counted)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        policy.suggest(history(6))
+        policy.choose(history(6), POINTS)
+    finally:
+        torch.set_num_threads(before)
+    assert inside == [1, 1]
+
+
+def test_a_policy_is_made_and_reads_under_any_settings_of_torch(model):
+    columns = {"kinds": [0, 1, 2], "names": ["learning_rate", "max_depth", "kernel"]}
+    plain = PretrainedPolicy(model, **columns)
+    with torch.device("meta"):
+        made = PretrainedPolicy(model, **columns)
+    with torch.device("meta"):
+        run = plain.read(history(6))
+    assert made.kinds.tolist() == [0, 1, 2]
+    expected = plain.read(history(6)).log_improvement(torch.from_numpy(POINTS))
+    for other in (run, made.read(history(6))):
+        assert torch.equal(other.log_improvement(torch.from_numpy(POINTS)), expected)
+
+
 def test_pending_trials_repel(model):
     """What is under evaluation is not proposed again, nor is its neighbour as likely."""
     policy = PretrainedPolicy(model, recipe=SMALL)
