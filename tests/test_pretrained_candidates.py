@@ -186,6 +186,16 @@ def test_what_joint_leaves_are_the_models_samples(model):
     np.testing.assert_array_equal(x[2:], samples.double().numpy())
 
 
+@pytest.mark.parametrize(("trials", "wanted", "given"), [(1, 2, 2), (5, 9, 1)])
+def test_no_samples_are_drawn_beyond_what_is_missing_or_there(model, monkeypatch, trials, wanted, given):
+    """Neither where `joint` was enough, nor where the space has less than that."""
+    space = Space({"a": Int(1, 3), "b": Int(1, 2)})
+    policy = PretrainedPolicy(model, recipe={"joint": 2})
+    monkeypatch.setattr(policy, "_drawn", None)
+    seen = History(space.all_units()[:trials], np.arange(float(trials)))
+    assert len(policy.suggest(seen, wanted, snap=space.snap)) == given
+
+
 @pytest.mark.parametrize("size", [1, 2, 30])
 def test_before_any_trial_the_pool_is_compared_with_the_first_design(model, size):
     policy = PretrainedPolicy(model, seed=3)
