@@ -38,8 +38,8 @@ import tomllib
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = ROOT / "python"
 
-#: A mutant that needs more is stuck, and so noticed. It is processor time that tells: on a machine that others
-#: use, tests of 10 s of it took 150 s. The other limit is for mutants that sleep.
+#: A mutant that needs more is stuck, and so noticed. It is processor time that tells: on a machine that
+#: others use, tests of 10 s of it took 150 s. The other limit is for mutants that sleep.
 CPU_SECONDS = 20
 WALL_SECONDS = 600
 
