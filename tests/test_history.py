@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from diffhpo.errors import InputError, InputWarning
 from diffhpo.history import History, check_configurations, check_pool
+from diffhpo.space.parameter import UNIT_TOLERANCE
 
 UNIT = {"allow_nan": False, "min_value": 0, "max_value": 1}
 
@@ -31,6 +32,8 @@ UNIT = {"allow_nan": False, "min_value": 0, "max_value": 1}
         ([[None]], [1], r"X_obs has dtype object"),
         (torch.zeros(1, 1, dtype=torch.complex64), [1], r"X_obs has dtype complex64"),
         (np.empty((3, 0)), [1, 2, 3], r"at least one dimension"),
+        (np.empty((0, 2, 3)), [], r"X_obs has shape \(0, 2, 3\); a matrix"),
+        ([[0.1], [0.2]], np.empty((2, 0)), r"y_obs has shape \(2, 0\); one value"),
     ],
 )
 def test_bad_input_is_named_with_its_place_and_remedy(x, y, message):
@@ -40,6 +43,7 @@ def test_bad_input_is_named_with_its_place_and_remedy(x, y, message):
 
 def test_values_within_the_tolerance_are_clipped_and_none_beyond():
     assert History([[1 + 9e-7, -9e-7]], [0.0]).x.tolist() == [[1.0, 0.0]]
+    assert History([[1 + UNIT_TOLERANCE, -UNIT_TOLERANCE]], [0.0]).x.tolist() == [[1.0, 0.0]]
     with pytest.raises(InputError):
         History([[1 + 2e-6]], [0.0])
 
@@ -114,6 +118,13 @@ def test_an_empty_list_has_the_dimension_that_the_caller_or_other_trials_tell():
         History([], [], failed=[[0.1, 0.2]], pending=[[0.3]])
     with pytest.raises(InputError, match="failed has 1 columns; 2 are needed"):
         History([[0.1, 0.2]], [1.0], failed=[[0.3]])
+
+
+@pytest.mark.parametrize("name", ["failed", "pending"])
+@pytest.mark.parametrize("part", [[[0.3], [0.4]], [[0.3, 0.4, 0.5]], [[0.3, 0.4, 0.5]] * 2])
+def test_every_part_has_the_columns_of_the_first(name, part):
+    with pytest.raises(InputError, match=f"{name} has {len(part[0])} columns; 2 are needed"):
+        History([[0.1, 0.2]], [1.0], **{name: part})
 
 
 def test_one_number_is_no_matrix():
