@@ -2,15 +2,17 @@
 """Files of an optimizer: what was saved comes back, and contents that cannot be right are named."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 import torch
 
-from diffhpo.errors import CheckpointError
+from diffhpo.errors import CheckpointError, InputError, RunError
 from diffhpo.model.tensor_file import read_tensors, write_tensors
 from diffhpo.optimizer import Optimizer
-from diffhpo.optimizer_file import SCHEMA
+from diffhpo.optimizer_file import SCHEMA, locked
+from diffhpo.pretrained_policy import PretrainedPolicy
 from diffhpo.space import Categorical, Float, Int, Space
 from diffhpo.trial import Trial
 
@@ -158,3 +160,62 @@ def test_a_file_of_another_space_is_named_whoever_gives_the_space(tmp_path):
     changed(path, {"space": json.dumps(wider.to_json())})
     with pytest.raises(CheckpointError, match="is of another space: its columns are"):
         Optimizer.load(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no flock(2)")
+def test_a_lock_stands_beside_the_file_while_it_is_held(tmp_path):
+    path = tmp_path / "run"
+    with locked(path):
+        assert [file.name for file in tmp_path.iterdir()] == ["run.lock"]
+        with pytest.raises(RunError, match=f"{path} is in use by process"), locked(str(path)):
+            pass
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "run.lock").write_text('{"pid": 1, "host": "far-away"}')
+    with locked(path):  # what is preempted goes on elsewhere
+        pass
+
+
+def test_without_a_path_nothing_is_held(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with locked(None):
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no flock(2)")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (".", "could not be written: it is a directory; name a file in it"),
+        ("nul\0l", "could not be written: .*null"),
+        ("none/run", "could not be written: .*No such file"),
+    ],
+)
+def test_what_cannot_be_locked_cannot_be_written(tmp_path, monkeypatch, name, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match=message), locked(name):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_space_is_named(tmp_path):
+    saved(tmp_path / "run")
+    with pytest.raises(InputError, match=r"space is dict; a diffhpo\.Space is needed"):
+        Optimizer.load(tmp_path / "run", space={})
+
+
+def test_a_policy_of_ones_own_must_be_given_again(tmp_path):
+    path = tmp_path / "run"
+    saved(path)
+    changed(path, {"run": json.dumps(["0", "maximize", 5, True])})
+    with pytest.raises(CheckpointError, match=r"a policy of its own; .*load\(path, policy="):
+        Optimizer.load(path)
+    assert Optimizer.load(path, policy=PretrainedPolicy()).direction == "maximize"
+
+
+def test_a_space_that_json_cannot_hold_must_be_given_again(tmp_path):
+    path = tmp_path / "run"
+    space = Space(dict(SPACE.parameters), forbidden=lambda c: c["depth"] == 3)
+    Optimizer(space).save(path)
+    with pytest.raises(CheckpointError, match=r"a `forbidden` function.*load\(path, space="):
+        Optimizer.load(path)
+    assert Optimizer.load(path, space=space).space is space
