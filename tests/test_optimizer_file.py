@@ -11,7 +11,7 @@ import torch
 from diffhpo.errors import CheckpointError, InputError, RunError
 from diffhpo.model.tensor_file import read_tensors, write_tensors
 from diffhpo.optimizer import Optimizer
-from diffhpo.optimizer_file import SCHEMA, locked
+from diffhpo.optimizer_file import locked
 from diffhpo.pretrained_policy import PretrainedPolicy
 from diffhpo.space import Categorical, Float, Int, Space
 from diffhpo.trial import Trial
@@ -32,7 +32,8 @@ def saved(path, **settings):
 
 def changed(path, text=(), **tensors):
     """The file with other contents, as another program might write it: with a checksum that is right."""
-    found, metadata = read_tensors(path, kind=FORMAT, schema=SCHEMA, described="")
+    found, metadata = read_tensors(path, kind=FORMAT, schema=1, described="")
+    assert metadata["schema"] == "1"
     write_tensors(path, {**found, **tensors}, {**metadata, **dict(text)})
 
 
