@@ -3,6 +3,7 @@
 
 import json
 import sys
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from diffhpo.errors import CheckpointError, InputError, RunError
 from diffhpo.model.tensor_file import read_tensors, write_tensors
 from diffhpo.optimizer import Optimizer
-from diffhpo.optimizer_file import locked
+from diffhpo.optimizer_file import locked, read_state
 from diffhpo.pretrained_policy import PretrainedPolicy
 from diffhpo.space import Categorical, Float, Int, Space
 from diffhpo.trial import Trial
@@ -211,6 +212,17 @@ def test_a_policy_of_ones_own_must_be_given_again(tmp_path):
     with pytest.raises(CheckpointError, match=r"a policy of its own; .*load\(path, policy="):
         Optimizer.load(path)
     assert Optimizer.load(path, policy=PretrainedPolicy()).direction == "maximize"
+
+
+def test_the_reason_is_told_and_a_state_stays_as_it_was_read(tmp_path):
+    path = tmp_path / "run"
+    saved(path)
+    _, state = read_state(path, None, policy_given=False)
+    with pytest.raises(FrozenInstanceError):
+        state.seed = 3
+    changed(path, {"run": json.dumps(["one", "maximize", 5, False])})
+    with pytest.raises(CheckpointError, match="run is damaged: invalid literal for int"):
+        Optimizer.load(path)
 
 
 def test_a_space_that_json_cannot_hold_must_be_given_again(tmp_path):
