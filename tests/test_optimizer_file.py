@@ -221,7 +221,7 @@ def test_the_reason_is_told_and_a_state_stays_as_it_was_read(tmp_path):
     with pytest.raises(FrozenInstanceError):
         state.seed = 3
     changed(path, {"run": json.dumps(["one", "maximize", 5, False])})
-    with pytest.raises(CheckpointError, match="run is damaged: invalid literal for int"):
+    with pytest.raises(CheckpointError, match=r'run is damaged: "invalid literal for int'):
         Optimizer.load(path)
 
 

@@ -47,5 +47,5 @@ def test_a_chunk_depends_on_seed_and_index_alone(bank_file):
 
 @pytest.mark.parametrize("share", [-0.01, 1.01, float("nan")])
 def test_a_share_out_of_range_is_named(share):
-    with pytest.raises(InputError, match=r"real_share is .*; 0 to 1 is accepted"):
+    with pytest.raises(InputError, match=r"real_share is .* from 0 to 1 is needed"):
         MixedTasks(0, "bank.npz", share)
