@@ -20,9 +20,14 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState, create_trial  # noqa: E402
 
 from diffhpo import errors  # noqa: E402
-from diffhpo.integrations.optuna import DiffusionSampler  # noqa: E402
+from diffhpo.integrations.optuna import DiffusionSampler, sampler  # noqa: E402
 from diffhpo.integrations.optuna.memory import Memory  # noqa: E402
-from diffhpo.integrations.optuna.trials import proposal, proposal_attributes, values_of  # noqa: E402
+from diffhpo.integrations.optuna.trials import (  # noqa: E402
+    PROPOSAL,
+    proposal,
+    proposal_attributes,
+    values_of,
+)
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -200,6 +205,32 @@ def test_it_maximises_too():
 
 
 # Workers
+
+
+def test_a_worker_that_meets_others_again_and_again_steps_aside(monkeypatch):
+    """New workers take the best of what is left, so one that always takes that too meets one each time."""
+    study = optuna.create_study(sampler=DiffusionSampler(seed=0))
+    objective = lambda t: t.suggest_int("a", 0, 5) + t.suggest_int("b", 0, 5)  # noqa: E731
+    study.optimize(objective, n_trials=8)
+    own, others, best = sampler.propose, sampler._others, []
+
+    def noting(view, distributions, attempt=0, rank=0):
+        best.append(own(view, distributions, attempt, 0)[0])
+        return own(view, distributions, attempt, rank)
+
+    def with_a_newer_worker(study, trial):
+        found = others(study, trial)
+        if f"{PROPOSAL}:{len(best) - 1}:0" in study._storage.get_trial_system_attrs(trial._trial_id):
+            newer = create_trial(state=TrialState.RUNNING, system_attrs=proposal_attributes(best[-1], 0))
+            newer.number = trial.number + 1
+            found.append(newer)
+        return found
+
+    monkeypatch.setattr(sampler, "propose", noting)
+    monkeypatch.setattr(sampler, "_others", with_a_newer_worker)
+    study.optimize(objective, n_trials=1)
+    assert 1 < len(best) <= sampler.REDRAWS
+    assert study.trials[-1].params != best[-1]
 
 
 def test_threads_get_distinct_configurations():

@@ -54,7 +54,7 @@ def propose(
         view: the trials so far.
         distributions: what to suggest, by name, none with a single value.
         attempt: how often this suggestion was drawn before, for another worker had the same.
-        rank: of the worker among those that had the same, so that they do not meet again.
+        rank: how many suggestions are left to others that had the same, so that they do not meet again.
 
     Returns:
         The values, and whether a trial has had the same, for lack of others.
@@ -149,7 +149,7 @@ def _from_model(
     if alone or space.size > LISTABLE:
         suggestions = optimizer.ask(1 + rank)
         if suggestions:
-            return suggestions[-1].parameters
+            return suggestions[rank % len(suggestions)].parameters
     history = optimizer.history
     pool = space.all_units() if space.size <= LISTABLE else history.seen
     return space.decode(pool[optimizer.policy.choose(history, pool)])

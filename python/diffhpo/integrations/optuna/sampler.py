@@ -13,7 +13,7 @@ import numpy as np
 
 from diffhpo.errors import IndependentSamplingWarning, InputError
 from diffhpo.integrations.optuna.version import require_optuna
-from diffhpo.policy import check_seed
+from diffhpo.policy import check_seed, derived_seed
 
 require_optuna()
 
@@ -158,7 +158,10 @@ class DiffusionSampler(BaseSampler):
             ]
             if not rivals:
                 break
-            rank = sum(number < trial.number for number in rivals)
+            # New workers begin with the best that is left, as one does that gave way to those before it: from
+            # the second time on it steps further aside by a draw of its own, ever more widely.
+            aside = derived_seed(self.seed, trial.number, attempt) % (1 + 2 * attempt)
+            rank = sum(number < trial.number for number in rivals) + aside
         return {name: external_value(distributions[name], value) for name, value in values.items()}
 
     def sample_independent(
