@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import warnings
 from abc import ABC, abstractmethod
@@ -165,7 +164,7 @@ class SMAC(Method):
             lambda config, seed=0: 0.0,
             initial_design=initial,
             overwrite=True,
-            logging_level=logging.ERROR,
+            logging_level=False,
         )
 
     def tell(self, configuration: Config, value: float) -> None:

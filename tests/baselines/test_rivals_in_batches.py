@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,8 @@ def test_sobol_walks_along_one_sequence() -> None:
 def test_smac_is_a_function_of_the_history() -> None:
     pytest.importorskip("smac")
     x, y = history(5, 2)
+    root = logging.getLogger()
+    settings = root.level, list(root.handlers)
     method = BASELINES["smac"](seed=1)
     for _ in range(2):
         known = x, y
@@ -76,3 +80,4 @@ def test_smac_is_a_function_of_the_history() -> None:
         y = -((x - 0.3) ** 2).sum(1)
     assert point.shape == (1, 2)
     np.testing.assert_array_equal(point, BASELINES["smac"](seed=1).observe_and_suggest(*known))
+    assert (root.level, list(root.handlers)) == settings

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import tempfile
 import warnings
@@ -99,7 +98,7 @@ class SMAC(Baseline):
             lambda config, seed=0: 0.0,
             initial_design=initial,
             overwrite=True,
-            logging_level=logging.ERROR,
+            logging_level=False,  # a level would be set for the whole process, on the root logger
         )
 
     def _choose(self, history: History, pool: Array, seed: int) -> int:
