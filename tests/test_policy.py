@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import qmc
+from tests.quadratic_history import quadratic_history
 
 from diffhpo.errors import InputError
 from diffhpo.history import History
@@ -23,11 +24,6 @@ QUICK = {
 }
 
 
-def history(count, dim=3, seed=0):
-    x = np.random.default_rng(seed).random((count, dim))
-    return History(x, -((x - 0.7) ** 2).sum(1))
-
-
 @pytest.fixture(params=["brief", "elite"])
 def recipe(request):
     return QUICK[request.param]
@@ -38,7 +34,7 @@ def recipe(request):
 def test_suggestions_are_new_distinct_and_inside(recipe, count, wanted):
     policy = HistoryPolicy(recipe)
     assert isinstance(policy, Policy)
-    seen = history(count)
+    seen = quadratic_history(count)
     x = policy.suggest(seen, wanted)
     assert x.shape == (wanted, 3)
     assert ((x >= 0) & (x <= 1)).all()
@@ -47,20 +43,21 @@ def test_suggestions_are_new_distinct_and_inside(recipe, count, wanted):
 
 def test_a_suggestion_is_a_function_of_history_and_seed(recipe):
     alive = HistoryPolicy(recipe, seed=3)
-    whole = history(25)
+    whole = quadratic_history(25)
     for count in (5, 6, 9, 20, 22):
         part = History(whole.x[:count], whole.y[:count])
         grown = alive.suggest(part)
         np.testing.assert_array_equal(grown, HistoryPolicy(recipe, seed=3).suggest(part))
         np.testing.assert_array_equal(grown, alive.suggest(part))
     np.testing.assert_array_equal(
-        alive.suggest(history(9, seed=1)), HistoryPolicy(recipe, seed=3).suggest(history(9, seed=1))
+        alive.suggest(quadratic_history(9, seed=1)),
+        HistoryPolicy(recipe, seed=3).suggest(quadratic_history(9, seed=1)),
     )
     assert not np.array_equal(alive.suggest(whole), HistoryPolicy(recipe, seed=4).suggest(whole))
 
 
 def test_a_suggestion_is_the_same_in_another_process_with_more_threads():
-    ours = HistoryPolicy(seed=5).suggest(history(6))
+    ours = HistoryPolicy(seed=5).suggest(quadratic_history(6))
     script = """
         import numpy as np, torch
         torch.set_num_threads(2)
@@ -76,14 +73,14 @@ def test_a_suggestion_is_the_same_in_another_process_with_more_threads():
 
 def test_global_random_states_are_left_alone(recipe):
     before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    HistoryPolicy(recipe).suggest(history(6))
+    HistoryPolicy(recipe).suggest(quadratic_history(6))
     assert torch.equal(before[0], torch.random.get_rng_state())
     assert (before[1] == np.random.get_state()[1]).all()  # noqa: NPY002
 
 
 def test_an_interrupted_call_changes_nothing(monkeypatch):
     policy = HistoryPolicy(QUICK["elite"])
-    policy.suggest(history(5))
+    policy.suggest(quadratic_history(5))
     fit = "diffhpo.model.train.Trainer.fit"
 
     def interrupted(self, sampler, steps):
@@ -93,15 +90,15 @@ def test_an_interrupted_call_changes_nothing(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(fit, interrupted)
         with pytest.raises(KeyboardInterrupt):
-            policy.suggest(history(7))
+            policy.suggest(quadratic_history(7))
     np.testing.assert_array_equal(
-        policy.suggest(history(7)), HistoryPolicy(QUICK["elite"]).suggest(history(7))
+        policy.suggest(quadratic_history(7)), HistoryPolicy(QUICK["elite"]).suggest(quadratic_history(7))
     )
 
 
 def test_the_flag_improves_samples():
     """With I = 1 the model's samples are better than uniform ones, before any ranking."""
-    seen = history(40, dim=2)
+    seen = quadratic_history(40, dim=2)
     samples = HistoryPolicy(seed=0).sample(seen, 256)
     ours = -((samples - 0.7) ** 2).sum(1)
     uniform = -((np.random.default_rng(1).random((4096, 2)) - 0.7) ** 2).sum(1)
@@ -121,18 +118,18 @@ def test_choose_takes_one_of_the_pool(recipe):
     pool = np.random.default_rng(2).random((50, 3))
     policy = HistoryPolicy(recipe)
     for count in (0, 2, 8):
-        chosen = policy.choose(history(count), pool)
+        chosen = policy.choose(quadratic_history(count), pool)
         assert isinstance(chosen, int)
         assert 0 <= chosen < 50
-    assert policy.choose(history(8), pool[:1]) == 0
+    assert policy.choose(quadratic_history(8), pool[:1]) == 0
     with pytest.raises(InputError, match="X_pen"):
-        policy.choose(history(8), np.empty((0, 3)))
+        policy.choose(quadratic_history(8), np.empty((0, 3)))
 
 
 def test_pending_and_failed_configurations_are_not_proposed_again():
     policy = HistoryPolicy(QUICK["elite"])
-    first = policy.suggest(history(8), 3)
-    pending = History(history(8).x, history(8).y, pending=first[:2], failed=first[2:])
+    first = policy.suggest(quadratic_history(8), 3)
+    pending = History(quadratic_history(8).x, quadratic_history(8).y, pending=first[:2], failed=first[2:])
     second = policy.suggest(pending, 3)
     assert not {tuple(row) for row in first} & {tuple(row) for row in second}
 
@@ -141,7 +138,7 @@ def test_snapping_to_few_points_gives_only_new_ones(recipe):
     def snap(x):
         return np.round(x)
 
-    x = HistoryPolicy(recipe).suggest(history(6, dim=2), 16, snap=snap)
+    x = HistoryPolicy(recipe).suggest(quadratic_history(6, dim=2), 16, snap=snap)
     assert len(np.unique(x, axis=0)) == len(x) <= 4
     assert set(x.ravel()) <= {0.0, 1.0}
 

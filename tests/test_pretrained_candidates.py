@@ -6,11 +6,12 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 from scipy.stats import chisquare, kstest, norm, rankdata
+from tests.quadratic_history import quadratic_history
+from tests.untrained_model import untrained_model
 
 from diffhpo import pretrained_policy
 from diffhpo.history import History
 from diffhpo.local_moves import LocalMoves
-from diffhpo.model.universal import UniversalModel
 from diffhpo.model.universal.in_context import InContextModel
 from diffhpo.policy import derived_seed, initial_design
 from diffhpo.pretrained_policy import PretrainedPolicy
@@ -22,15 +23,7 @@ POINTS = np.random.default_rng(5).random((40, 3))
 
 @pytest.fixture(scope="module")
 def model():
-    """Untrained: what these tests hold must hold for any weights."""
-    torch.manual_seed(0)
-    model = UniversalModel(width=16, layers=1, predictor_layers=1, blocks=1, heads=2)
-    return model.eval().requires_grad_(False)
-
-
-def history(count, dim=3, seed=0, **more):
-    x = np.random.default_rng(seed).random((count, dim))
-    return History(x, -((x - 0.7) ** 2).sum(1), **more)
+    return untrained_model().eval().requires_grad_(False)
 
 
 def improvement(run, points):
@@ -62,7 +55,7 @@ def moved(monkeypatch):
 
 def test_candidates_are_samples_uniform_points_and_copies_of_the_best(model, moved):
     policy = PretrainedPolicy(model, seed=2, recipe={"generated": 5, "spread": 2000, "elites": 3000})
-    seen = history(30)
+    seen = quadratic_history(30)
     run = policy.read(seen)
     x = policy.candidates(seen, run)
     assert x.shape == (5 + 2000 + 3000, 3)
@@ -85,20 +78,20 @@ def test_candidates_are_samples_uniform_points_and_copies_of_the_best(model, mov
 @pytest.mark.parametrize(("wanted", "drawn"), [((), 5), ((1,), 5), ((2,), 8), ((9,), 36)])
 def test_a_batch_draws_four_samples_of_each_place(model, wanted, drawn):
     policy = PretrainedPolicy(model, recipe={"generated": 5, "spread": 0, "elites": 0})
-    assert len(policy.candidates(history(6), policy.read(history(6)), *wanted)) == drawn
+    assert len(policy.candidates(quadratic_history(6), policy.read(quadratic_history(6)), *wanted)) == drawn
 
 
 def test_moves_know_the_columns(model, moved):
     space = Space({"a": Int(1, 4), "b": Float(0, 1)})
     columns = {"kinds": space.column_kinds, "names": space.column_names, "steps": space.column_steps}
-    PretrainedPolicy(model, **columns).suggest(history(6, dim=2), snap=space.snap)
+    PretrainedPolicy(model, **columns).suggest(quadratic_history(6, dim=2), snap=space.snap)
     expected = {"kinds": list(columns["kinds"]), "steps": list(columns["steps"]), "parameters": ["a", "b"]}
     assert Recorded.made[0] == expected
 
 
 def test_the_best_are_refined_ever_more_finely(model, moved):
     recipe = {"refined": 2000, "rank_with": "predictor"}
-    policy, seen = PretrainedPolicy(model, recipe=recipe), history(9)
+    policy, seen = PretrainedPolicy(model, recipe=recipe), quadratic_history(9)
     run = policy.read(seen)
     tried = policy.candidates(seen, run)
     moved.clear()
@@ -116,7 +109,7 @@ def test_the_best_are_refined_ever_more_finely(model, moved):
 
 
 def test_two_scorers_rank_the_candidates_alone(model, moved):
-    policy, seen = PretrainedPolicy(model, recipe={"rank_with": "both"}), history(9)
+    policy, seen = PretrainedPolicy(model, recipe={"rank_with": "both"}), quadratic_history(9)
     run = policy.read(seen)
     x = policy.candidates(seen, run)
     moved.clear()
@@ -127,7 +120,7 @@ def test_two_scorers_rank_the_candidates_alone(model, moved):
 
 
 def test_a_gaussian_process_ranks_alone(model):
-    policy, seen = PretrainedPolicy(model, recipe={"rank_with": "gp"}), history(9)
+    policy, seen = PretrainedPolicy(model, recipe={"rank_with": "gp"}), quadratic_history(9)
     assert policy.choose(seen, POINTS) == Ranker(seen, warp=True).scores(POINTS).argmax()
 
 
@@ -151,7 +144,7 @@ def test_a_batch_is_chosen_greedily_given_what_waits(model, monkeypatch, waiting
     recipe = {"rank_with": "predictor", "refinements": 0, "pending_size": 3, "noisy": noisy}
     policy = PretrainedPolicy(model, recipe=recipe)
     pending = np.random.default_rng(8).random((waiting, 3))
-    seen = history(9, pending=pending)
+    seen = quadratic_history(9, pending=pending)
     run = policy.read(seen)
     monkeypatch.setattr(policy, "candidates", lambda *_: POINTS)
     score = run.log_improvement(torch.from_numpy(POINTS), noisy=noisy).numpy()
@@ -173,14 +166,14 @@ def test_a_batch_is_chosen_among_the_best(model, monkeypatch, shortlist, wanted,
     monkeypatch.setattr(policy, "_choose_batch", first)
     monkeypatch.setattr(policy, "_around", lambda *_: POINTS)  # no new row in any round
     monkeypatch.setattr(policy, "candidates", lambda *_: POINTS)
-    seen = history(9)
+    seen = quadratic_history(9)
     order = np.argsort(-improvement(policy.read(seen), POINTS), kind="stable")
     np.testing.assert_array_equal(policy.suggest(seen, wanted), POINTS[order[:wanted]])
     np.testing.assert_array_equal(offered[0], POINTS[order[:among]])
 
 
 def test_what_joint_leaves_are_the_models_samples(model):
-    policy, seen = PretrainedPolicy(model, seed=4, recipe={"joint": 2}), history(6)
+    policy, seen = PretrainedPolicy(model, seed=4, recipe={"joint": 2}), quadratic_history(6)
     x = policy.suggest(seen, 9)
     samples = policy.read(seen).generate(7, seed=derived_seed(4, 6, 0, 2, 0), steps=20)
     np.testing.assert_array_equal(x[2:], samples.double().numpy())
@@ -200,11 +193,11 @@ def test_no_samples_are_drawn_beyond_what_is_missing_or_there(model, monkeypatch
 def test_before_any_trial_the_pool_is_compared_with_the_first_design(model, size):
     policy = PretrainedPolicy(model, seed=3)
     target = initial_design(3, 1, start=0, seed=3)
-    assert policy.choose(history(0), POINTS[:size]) == cdist(POINTS[:size], target).argmin()
+    assert policy.choose(quadratic_history(0), POINTS[:size]) == cdist(POINTS[:size], target).argmin()
 
 
 def test_a_pool_of_two_is_scored_after_one_trial(model):
-    policy, seen = PretrainedPolicy(model, recipe={"rank_with": "predictor"}), history(1)
+    policy, seen = PretrainedPolicy(model, recipe={"rank_with": "predictor"}), quadratic_history(1)
     run = policy.read(seen)
     for pool in POINTS.reshape(20, 2, 3):
         assert policy.choose(seen, pool) == improvement(run, pool).argmax()
@@ -218,7 +211,9 @@ def test_a_pool_is_scored_in_chunks(model, monkeypatch):
         return score(run, x, **noise)
 
     monkeypatch.setattr(InContextModel, "log_improvement", counted)
-    PretrainedPolicy(model, recipe={"pool_chunk": 7, "rank_with": "predictor"}).choose(history(5), POINTS)
+    PretrainedPolicy(model, recipe={"pool_chunk": 7, "rank_with": "predictor"}).choose(
+        quadratic_history(5), POINTS
+    )
     assert max(sizes) <= 7
     assert sum(sizes) == 40
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.quadratic_history import quadratic_history
+from tests.untrained_model import untrained_model
 
 from diffhpo.errors import InputError
 from diffhpo.history import History
 from diffhpo.history_policy import HistoryPolicy
-from diffhpo.model.universal import UniversalModel
 from diffhpo.policy import Policy
 from diffhpo.pretrained import pretrained_model
 from diffhpo.pretrained_policy import PretrainedPolicy, PretrainedRecipe
@@ -22,15 +23,7 @@ SMALL = PretrainedRecipe(generated=16, spread=32, elites=16, refined=16)
 
 @pytest.fixture(scope="module")
 def model():
-    """Untrained: what these tests hold must hold for any weights."""
-    torch.manual_seed(0)
-    model = UniversalModel(width=16, layers=1, predictor_layers=1, blocks=1, heads=2)
-    return model.eval().requires_grad_(False)
-
-
-def history(count, dim=3, seed=0, **more):
-    x = np.random.default_rng(seed).random((count, dim))
-    return History(x, -((x - 0.7) ** 2).sum(1), **more)
+    return untrained_model().eval().requires_grad_(False)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 9])
@@ -38,7 +31,7 @@ def history(count, dim=3, seed=0, **more):
 def test_suggestions_are_new_distinct_and_inside(model, count, wanted):
     policy = PretrainedPolicy(model, recipe=SMALL)
     assert isinstance(policy, Policy)
-    seen = history(count)
+    seen = quadratic_history(count)
     x = policy.suggest(seen, wanted)
     assert x.shape == (wanted, 3)
     assert ((x >= 0) & (x <= 1)).all()
@@ -47,17 +40,21 @@ def test_suggestions_are_new_distinct_and_inside(model, count, wanted):
 
 def test_a_suggestion_is_a_function_of_history_and_seed(model):
     policy = PretrainedPolicy(model, seed=3, recipe=SMALL)
-    first = policy.suggest(history(9))
-    policy.suggest(history(12))
-    np.testing.assert_array_equal(first, policy.suggest(history(9)))
-    np.testing.assert_array_equal(first, PretrainedPolicy(model, seed=3, recipe=SMALL).suggest(history(9)))
-    assert not np.array_equal(first, PretrainedPolicy(model, seed=4, recipe=SMALL).suggest(history(9)))
+    first = policy.suggest(quadratic_history(9))
+    policy.suggest(quadratic_history(12))
+    np.testing.assert_array_equal(first, policy.suggest(quadratic_history(9)))
+    np.testing.assert_array_equal(
+        first, PretrainedPolicy(model, seed=3, recipe=SMALL).suggest(quadratic_history(9))
+    )
+    assert not np.array_equal(
+        first, PretrainedPolicy(model, seed=4, recipe=SMALL).suggest(quadratic_history(9))
+    )
 
 
 def test_global_random_state_and_threads_are_left_alone(model):
     torch.manual_seed(7)
     state, threads = torch.get_rng_state(), torch.get_num_threads()
-    PretrainedPolicy(model, recipe=SMALL).suggest(history(6), 3)
+    PretrainedPolicy(model, recipe=SMALL).suggest(quadratic_history(6), 3)
     assert torch.equal(state, torch.get_rng_state())
     assert torch.get_num_threads() == threads
 
@@ -73,8 +70,8 @@ def test_suggestions_and_choices_run_on_one_thread(model, monkeypatch):
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        policy.suggest(history(6))
-        policy.choose(history(6), POINTS)
+        policy.suggest(quadratic_history(6))
+        policy.choose(quadratic_history(6), POINTS)
     finally:
         torch.set_num_threads(before)
     assert inside == [1, 1]
@@ -86,23 +83,23 @@ def test_a_policy_is_made_and_reads_under_any_settings_of_torch(model):
     with torch.device("meta"):
         made = PretrainedPolicy(model, **columns)
     with torch.device("meta"):
-        run = plain.read(history(6))
+        run = plain.read(quadratic_history(6))
     assert made.kinds.tolist() == [0, 1, 2]
-    expected = plain.read(history(6)).log_improvement(torch.from_numpy(POINTS))
-    for other in (run, made.read(history(6))):
+    expected = plain.read(quadratic_history(6)).log_improvement(torch.from_numpy(POINTS))
+    for other in (run, made.read(quadratic_history(6))):
         assert torch.equal(other.log_improvement(torch.from_numpy(POINTS)), expected)
 
 
 def test_pending_trials_repel(model):
     """What is under evaluation is not proposed again, nor is its neighbour as likely."""
     policy = PretrainedPolicy(model, recipe=SMALL)
-    alone = policy.suggest(history(9))
-    other = policy.suggest(history(9, pending=alone))
+    alone = policy.suggest(quadratic_history(9))
+    other = policy.suggest(quadratic_history(9, pending=alone))
     assert not np.array_equal(alone, other)
 
 
 def test_failed_trials_count_as_the_worst(model):
-    run = PretrainedPolicy(model, recipe=SMALL).read(history(6, failed=[[0.1, 0.1, 0.1]]))
+    run = PretrainedPolicy(model, recipe=SMALL).read(quadratic_history(6, failed=[[0.1, 0.1, 0.1]]))
     y = run.embedding.context.y[0]
     assert len(y) == 7
     assert y[-1] == y.min()
@@ -142,24 +139,24 @@ def test_a_space_of_which_all_was_seen_has_nothing_left(model):
 
 
 def test_the_discrete_choice_has_the_largest_improvement(model):
-    policy, seen = PretrainedPolicy(model, recipe={"rank_with": "predictor"}), history(8)
+    policy, seen = PretrainedPolicy(model, recipe={"rank_with": "predictor"}), quadratic_history(8)
     pool = np.random.default_rng(1).random((300, 3))
     score = policy.read(seen).log_improvement(torch.from_numpy(pool))
     assert policy.choose(seen, pool) == int(score.argmax())
     small = PretrainedPolicy(model, recipe={"rank_with": "predictor", "pool_chunk": 7})
     assert small.choose(seen, pool) == policy.choose(seen, pool)
-    assert policy.choose(history(0), pool) in range(300)
+    assert policy.choose(quadratic_history(0), pool) in range(300)
 
 
 def test_many_dimensions_and_bad_arguments_are_named(model):
     policy = PretrainedPolicy(model, recipe=SMALL)
-    assert policy.suggest(history(5, dim=32)).shape == (1, 32)
+    assert policy.suggest(quadratic_history(5, dim=32)).shape == (1, 32)
     with pytest.raises(InputError, match=r"33 dimensions.*HistoryPolicy"):
-        policy.suggest(history(5, dim=33))
+        policy.suggest(quadratic_history(5, dim=33))
     with pytest.raises(InputError, match="count is 0"):
-        policy.suggest(history(5), 0)
+        policy.suggest(quadratic_history(5), 0)
     with pytest.raises(InputError, match="names has 2 entries"):
-        PretrainedPolicy(model, names=["a", "b"]).suggest(history(5))
+        PretrainedPolicy(model, names=["a", "b"]).suggest(quadratic_history(5))
 
 
 @pytest.mark.parametrize(
@@ -197,7 +194,7 @@ def test_the_least_settings_work(model, candidates):
     recipe = {"generated": 0, "spread": 0, "elites": 0, "refinements": 0, "refined": 1, "reverse_steps": 1}
     recipe |= {"context_size": 3, "pool_chunk": 1, "batch_shortlist": 1, "joint": 1, "pending_size": 0}
     policy = PretrainedPolicy(model, recipe={**recipe, candidates: 1})
-    seen = history(5, pending=[[0.1, 0.2, 0.3]])
+    seen = quadratic_history(5, pending=[[0.1, 0.2, 0.3]])
     assert policy.suggest(seen).shape == (1, 3)
     assert policy.choose(seen, seen.x[:2]) in (0, 1)
 
@@ -228,7 +225,7 @@ def test_what_is_left_out_is_the_packages_model_and_seed_0(model):
 
 def test_steps_of_0_and_more_are_taken(model):
     policy = PretrainedPolicy(model, steps=[0.0, 0.25, 1.0], recipe=SMALL)
-    assert policy.suggest(history(6)).shape == (1, 3)
+    assert policy.suggest(quadratic_history(6)).shape == (1, 3)
 
 
 @pytest.mark.parametrize(
@@ -251,20 +248,20 @@ def test_steps_of_0_and_more_are_taken(model):
 )
 def test_columns_that_make_no_sense_are_named(model, columns, message):
     with pytest.raises(InputError, match=message):
-        PretrainedPolicy(model, **columns).suggest(history(5, dim=2))
+        PretrainedPolicy(model, **columns).suggest(quadratic_history(5, dim=2))
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, True, "2", None])
 def test_a_count_that_is_none_is_named(model, count):
     for policy in (PretrainedPolicy(model, recipe=SMALL), HistoryPolicy()):
         with pytest.raises(InputError, match="count is"):
-            policy.suggest(history(5), count)
+            policy.suggest(quadratic_history(5), count)
 
 
 def test_a_large_batch_is_topped_up_by_samples(model):
     """Beyond `joint` a batch is drawn by the diffusion model, and is as new and distinct as the rest."""
     policy = PretrainedPolicy(model, recipe={**vars(SMALL), "joint": 3})
-    seen = history(6, dim=2)
+    seen = quadratic_history(6, dim=2)
     x = policy.suggest(seen, 10)
     assert x.shape == (10, 2)
     assert len(np.unique(np.concatenate([x, seen.x]), axis=0)) == 16
@@ -278,17 +275,17 @@ def test_a_large_batch_is_topped_up_by_samples(model):
 def test_names_reach_the_model(model):
     named = PretrainedPolicy(model, names=["learning_rate", "max_depth", "what"], recipe=SMALL)
     plain = PretrainedPolicy(model, recipe=SMALL)
-    roles = named.read(history(5)).embedding.context.dimensions.roles
+    roles = named.read(quadratic_history(5)).embedding.context.dimensions.roles
     assert (roles[0, :2] > 0).all()
     assert roles[0, 2] == 0
     query = torch.rand(4, 3)
-    told, untold = (policy.read(history(5)).log_improvement(query) for policy in (named, plain))
+    told, untold = (policy.read(quadratic_history(5)).log_improvement(query) for policy in (named, plain))
     assert not torch.allclose(told, untold)
 
 
 @pytest.mark.parametrize("trials", [200, 1000])
 def test_long_histories_are_bounded(model, trials):
-    run = PretrainedPolicy(model, recipe=SMALL).read(history(trials))
+    run = PretrainedPolicy(model, recipe=SMALL).read(quadratic_history(trials))
     assert run.embedding.context.x.shape[1] == 100
 
 
@@ -309,5 +306,5 @@ def test_long_histories_are_bounded(model, trials):
 def test_what_ranks_follows_from_what_is_known_of_the_columns(model, columns, ranked_by):
     policy = PretrainedPolicy(model, **columns)
     for trials in (6, 7, 8, 9):
-        seen = history(trials, dim=2)
+        seen = quadratic_history(trials, dim=2)
         assert len(policy._scorers(seen, policy.read(seen))) == ranked_by[trials % 2]

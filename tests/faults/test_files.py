@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save
+from tests.untrained_model import untrained_model
 
 from diffhpo import Categorical, Float, Int, Optimizer, Space
 from diffhpo.errors import CheckpointError, DiffHPOError
 from diffhpo.model import Checkpoint, Network, NoiseSchedule, Transformer, load_checkpoint, save_checkpoint
 from diffhpo.model.tensor_file import CHECKSUM, write_tensors
-from diffhpo.model.universal import UniversalModel
 from diffhpo.model.universal.checkpoint import UniversalCheckpoint, load_universal, save_universal
 from diffhpo.trial_table import read_space_file, read_trial_table
 
@@ -30,8 +30,7 @@ def a_checkpoint(path):
 
 
 def a_universal_checkpoint(path):
-    torch.manual_seed(0)
-    model = UniversalModel(width=16, layers=1, predictor_layers=1, blocks=1, heads=2)
+    model = untrained_model()
     save_universal(path, UniversalCheckpoint(model))
 
 
@@ -171,8 +170,7 @@ def test_26_pickles_do_not_run(name, tmp_path):
 def test_24_weights_that_are_not_finite(whole, tmp_path):
     path = tmp_path / "file"
     for value in (np.nan, np.inf):
-        torch.manual_seed(0)
-        model = UniversalModel(width=16, layers=1, predictor_layers=1, blocks=1, heads=2)
+        model = untrained_model()
         with torch.no_grad():
             next(model.parameters()).view(-1)[0] = value
         save_universal(path, UniversalCheckpoint(model))

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.untrained_model import untrained_model
 
 from diffhpo import Float, Int, Optimizer, Space
 from diffhpo.errors import CheckpointError, DataError, DiffHPOError, RunError
@@ -28,7 +29,6 @@ from diffhpo.hpob import fetch
 from diffhpo.hpob.results import write_results
 from diffhpo.hpob.suite import export
 from diffhpo.model import Checkpoint, Network, NoiseSchedule, Transformer, save_checkpoint
-from diffhpo.model.universal import UniversalModel
 from diffhpo.model.universal.checkpoint import UniversalCheckpoint, save_universal
 from diffhpo.pretraining import rollout
 from diffhpo.pretraining.preset import preset_named
@@ -66,12 +66,8 @@ def checkpoint(folder: Path, _: pytest.MonkeyPatch) -> Write:
     return lambda: save_checkpoint(folder / "model", whole), folder / "model"
 
 
-def _model() -> UniversalModel:
-    return UniversalModel(width=16, layers=1, predictor_layers=1, blocks=1, heads=2)
-
-
 def universal_checkpoint(folder: Path, _: pytest.MonkeyPatch) -> Write:
-    model = UniversalCheckpoint(_model())
+    model = UniversalCheckpoint(untrained_model())
     return lambda: save_universal(folder / "model", model), folder / "model"
 
 
@@ -95,7 +91,7 @@ def rollouts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
 
     def write() -> None:
         if not (folder / "model.safetensors").exists():
-            save_universal(folder / "model.safetensors", UniversalCheckpoint(_model()))
+            save_universal(folder / "model.safetensors", UniversalCheckpoint(untrained_model()))
         rollout.collect_rollouts(
             folder, SyntheticTasks(0), chunks=range(1), size=8, points=256, seed=0, progress=False
         )

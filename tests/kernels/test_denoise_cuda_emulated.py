@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.kernels.problem_variants import reordered
 from torch import Tensor
 
 from diffhpo.kernels import ops, reference
@@ -189,24 +190,13 @@ def test_a_streamed_network_gives_the_same_bits(
     assert torch.equal(resident, streamed)
 
 
-def chosen(problem: DenoiseProblem, order: list[int]) -> DenoiseProblem:
-    index = torch.tensor(order)
-    return replace(
-        problem,
-        job_conditioning=problem.job_conditioning[index],
-        counts=problem.counts[index],
-        seeds=problem.seeds[index],
-        first_candidates=problem.first_candidates[index],
-    )
-
-
 @pytest.mark.parametrize("bf16", [True, False])
 def test_bits_do_not_depend_on_the_split_or_the_order_of_jobs(run: Run, make_problem, bf16: bool) -> None:
     counts = (5, 0, 70, 1, 17)
     problem, packed = make_problem(10, 64, 1, counts, steps=(300, 20, 0))
     whole = run(problem, packed, bf16=bf16).split(counts)
     for order in ([4, 2, 0, 3, 1], [2]):
-        part = run(chosen(problem, order), packed, bf16=bf16, order=order[0])
+        part = run(reordered(problem, order), packed, bf16=bf16, order=order[0])
         assert torch.equal(part, torch.cat([whole[job] for job in order]))
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 import torch
+from tests.untrained_model import untrained_model
 
 from diffhpo.model.network import NO_FLAG
-from diffhpo.model.universal import UniversalModel
 from diffhpo.pretraining.episode import context_size, draw_episode
 from diffhpo.pretraining.rollout import ASKED, INITIAL, LENGTH, roll_out
 from diffhpo.prior import PriorSampler
@@ -87,8 +87,7 @@ def test_sizes_of_contexts():
 
 
 def test_rollouts_are_runs_without_repeats(tasks):
-    torch.manual_seed(0)
-    model = UniversalModel(width=16, layers=1, predictor_layers=1, blocks=1, heads=2).eval()
+    model = untrained_model().eval()
     runs = roll_out(model, tasks, generator())
     assert runs.order.shape == (16, LENGTH)
     for row in runs.order:
