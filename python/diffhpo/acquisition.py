@@ -14,6 +14,7 @@ from torch import Tensor
 from diffhpo.errors import InputError
 from diffhpo.history import Array
 from diffhpo.local_moves import moved_coordinates
+from diffhpo.process.gpytorch_lock import gpytorch_lock
 
 if TYPE_CHECKING:
     from botorch.acquisition.analytic import AnalyticAcquisitionFunction
@@ -46,6 +47,7 @@ def check_acquisition(acquisition: str, ucb_beta: float = UCB_BETA) -> None:
         raise InputError(f"ucb_beta is {ucb_beta}; a finite number of 0 or more is needed")
 
 
+@gpytorch_lock()
 def score_candidates(
     model: Model,
     candidates: Tensor,
@@ -95,6 +97,7 @@ def score_candidates(
     return scores if acquisition == "pi" else location + scores * scale
 
 
+@gpytorch_lock()
 def maximise_acquisition(
     model: Model,
     dim: int,
@@ -135,6 +138,7 @@ def maximise_acquisition(
     )
 
 
+@gpytorch_lock()
 def climb_acquisition(
     model: Model,
     starts: Tensor,
@@ -171,10 +175,9 @@ def climb_acquisition(
 
     starts = starts.double()
     bounds = torch.stack([torch.zeros_like(starts[0]), torch.ones_like(starts[0])])
-    # optimize_acqf draws nothing where the starts are given; the fork keeps it so in later versions.
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings(record=True) as caught:
+    # optimize_acqf draws nothing where the starts are given.
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", BotorchWarning)
-        torch.manual_seed(0)
         try:
             point, _ = optimize_acqf(
                 _acquisition_function(model, best, acquisition, ucb_beta),
@@ -212,6 +215,7 @@ def raw_candidates(x: Array, y: Array, seed: int, count: int) -> Array:
     return np.concatenate([uniform, local])
 
 
+@gpytorch_lock()
 def select_batch(
     model: Model,
     candidates: Tensor,

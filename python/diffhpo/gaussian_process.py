@@ -15,6 +15,7 @@ from torch import Tensor
 
 from diffhpo.errors import DiffHPOError, InputError
 from diffhpo.history import History
+from diffhpo.process.gpytorch_lock import gpytorch_lock
 
 if TYPE_CHECKING:
     from botorch.models import SingleTaskGP
@@ -111,6 +112,7 @@ def kernel_and_slope(squared_distance: Array, kernel: str) -> tuple[Array, Array
     return (1 + distance + distance**2 / 3) * decay, (-5 / 6) * (1 + distance) * decay
 
 
+@gpytorch_lock()
 def fit_gaussian_process(x: Tensor, y: Tensor, *, kernel: str = "matern52") -> SingleTaskGP:
     """A SingleTaskGP at the maximum of its posterior density over the hyperparameters.
 

@@ -25,6 +25,7 @@ from diffhpo.policy import (
     initial_design,
     new_rows,
 )
+from diffhpo.process.drawn_from import drawn_from
 from diffhpo.process.one_thread import one_thread
 from diffhpo.ranker import Ranker
 from diffhpo.recipe import Recipe, recipe_named
@@ -205,8 +206,7 @@ class HistoryPolicy:
 
     def _fresh_trainer(self, dim: int) -> Trainer:
         recipe = self.recipe
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(self.seed) % 2**63)
+        with drawn_from(derived_seed(self.seed) % 2**63):
             network = Network(
                 dim, width=recipe.width, blocks=recipe.blocks, context_width=recipe.context_width
             )

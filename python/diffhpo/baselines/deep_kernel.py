@@ -17,6 +17,7 @@ from torch import Tensor
 
 from diffhpo.gaussian_process import MAX_TRIALS, kernel_and_slope, outcome_floor
 from diffhpo.history import Array, History
+from diffhpo.process.gpytorch_lock import gpytorch_lock
 
 _log = logging.getLogger("diffhpo")
 
@@ -129,6 +130,7 @@ class DeepKernelLikelihood:
         return float(value), gradient, mean
 
 
+@gpytorch_lock()
 def fit_deep_kernel(
     history: History,
     *,

@@ -11,6 +11,7 @@ import torch
 from diffhpo.acquisition import outcome_scale, raw_candidates
 from diffhpo.baselines.gaussian_process import GaussianProcess
 from diffhpo.history import Array, History
+from diffhpo.process.gpytorch_lock import gpytorch_lock
 
 #: Quasi-random draws of the joint posterior; BoTorch's tutorials take as many.
 MONTE_CARLO_SAMPLES = 128
@@ -41,6 +42,7 @@ class QLogEI(GaussianProcess):
         super().__init__(seed)
         self.raw_samples, self.num_restarts, self.max_iterations = raw_samples, num_restarts, max_iterations
 
+    @gpytorch_lock()
     def _suggest_batch(self, history: History, count: int, seed: int) -> Array:
         from botorch.acquisition.logei import qLogExpectedImprovement
         from botorch.acquisition.objective import LinearMCObjective
@@ -51,9 +53,8 @@ class QLogEI(GaussianProcess):
         scale = outcome_scale(model)[1]
         bounds = torch.tensor([[0.0] * history.dim, [1.0] * history.dim], dtype=torch.float64)
         chosen = torch.empty((0, history.dim), dtype=torch.float64)
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of L-BFGS-B: the best point found so far is taken all the same
-            torch.manual_seed(seed % 2**63)
             for position in range(count):
                 # In standardised units, so that no threshold of BoTorch's depends on the units of y.
                 function = qLogExpectedImprovement(

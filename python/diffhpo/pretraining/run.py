@@ -33,6 +33,7 @@ from diffhpo.pretraining.preset import Preset
 from diffhpo.pretraining.rollout import collect_rollouts
 from diffhpo.pretraining.source import TaskSource
 from diffhpo.pretraining.stream import EpisodeStream
+from diffhpo.process.drawn_from import drawn_from
 
 _log = logging.getLogger("diffhpo")
 
@@ -113,8 +114,7 @@ class PretrainingRun:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"{directory} cannot be made: {reason_and_remedy(error)}") from error
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(seed) % 2**63)
+        with drawn_from(derived_seed(seed) % 2**63):
             self.model = UniversalModel(**preset.model)
         self.step = 0
         self._skipped = 0

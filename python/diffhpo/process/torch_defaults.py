@@ -56,13 +56,6 @@ def torch_defaults() -> Iterator[None]:
 
 
 @contextmanager
-def undisturbed_generator() -> Iterator[None]:
-    """`torch_defaults`, and torch's global generator as it was: for weights that are drawn and replaced."""
-    with torch_defaults(), torch.random.fork_rng(devices=[]):
-        yield
-
-
-@contextmanager
 def float32() -> Iterator[None]:
     """float32 as the default dtype inside: of a model's weights, for example."""
     with _float32:

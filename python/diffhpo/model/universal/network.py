@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from diffhpo.model.network import Network, ResidualBlock, sinusoidal_features
 from diffhpo.model.universal.transformer import UniversalEmbedding
+from diffhpo.process.drawn_from import drawn_from
 
 #: Numbers that describe a wanted improvement: its size, whether it is given, and whether all is wanted.
 _WISH = 3
@@ -97,7 +98,7 @@ class UniversalNetwork(nn.Module):
 
     def unwritten(self, dim: int) -> Network:
         """A Network for `dim` dimensions whose first and last layers are still to be written."""
-        with torch.random.fork_rng(devices=[]):  # a Network draws first weights, which are replaced here
+        with drawn_from(0):  # a Network draws first weights, which are replaced here
             network = Network(
                 dim,
                 width=self.width,
