@@ -124,17 +124,17 @@ def test_a_gaussian_process_ranks_alone(model):
     assert policy.choose(seen, POINTS) == Ranker(seen, warp=True).scores(POINTS).argmax()
 
 
-def greedy(run, waiting, points, count, **noise):
-    """Each choice from a new belief that is told all that waits and was chosen."""
-    x, chosen = np.concatenate([waiting, points]), []
-    for _ in range(count):
-        belief = run.belief(torch.from_numpy(x), **noise)
-        for index in [*range(len(waiting)), *chosen]:
+def greedy(beliefs, waiting, count):
+    """Each choice from new beliefs, one for each choice, that are told all that waits and was chosen."""
+    chosen = []
+    for make in beliefs[:count]:
+        belief = make()
+        for index in [*range(waiting), *chosen]:
             belief.believe(index)
         score = belief.log_improvement()
-        score[[*range(len(waiting)), *chosen]] = -torch.inf
+        score[[*range(waiting), *chosen]] = -torch.inf
         chosen.append(int(score.argmax()))
-    return np.array(chosen) - len(waiting)
+    return np.array(chosen) - waiting
 
 
 @pytest.mark.parametrize("waiting", [0, 1, 5])
@@ -147,29 +147,62 @@ def test_a_batch_is_chosen_greedily_given_what_waits(model, monkeypatch, waiting
     seen = quadratic_history(9, pending=pending)
     run = policy.read(seen)
     monkeypatch.setattr(policy, "candidates", lambda *_: POINTS)
-    score = run.log_improvement(torch.from_numpy(POINTS), noisy=noisy).numpy()
     told = run.log_improvement(torch.from_numpy(pending), noisy=noisy).numpy()
-    told, ranked = pending[np.argsort(-told, kind="stable")[:3]], POINTS[np.argsort(-score, kind="stable")]
-    expected = ranked[greedy(run, told, ranked, wanted, noisy=noisy)]
+    told = pending[np.argsort(-told, kind="stable")[:3]]
+    both = torch.from_numpy(np.concatenate([told, POINTS]))
+    expected = POINTS[greedy([lambda: run.belief(both, noisy=noisy)] * wanted, len(told), wanted)]
     np.testing.assert_array_equal(policy.suggest(seen, wanted), expected)
 
 
-@pytest.mark.parametrize(("shortlist", "wanted", "among"), [(1, 2, 8), (9, 2, 9), (60, 3, 40), (40, 9, 40)])
-def test_a_batch_is_chosen_among_the_best(model, monkeypatch, shortlist, wanted, among):
-    policy = PretrainedPolicy(model, recipe={"rank_with": "predictor", "batch_shortlist": shortlist})
-    offered = []
+@pytest.mark.parametrize("trials", [8, 9])
+def test_predictor_and_gaussian_process_take_turns_within_a_batch(model, monkeypatch, trials):
+    policy = PretrainedPolicy(model, recipe={"rank_with": "turns", "refinements": 0})
+    monkeypatch.setattr(policy, "candidates", lambda *_: POINTS)
+    seen = quadratic_history(trials)
+    run, ranker = policy.read(seen), Ranker(seen, warp=True)
+    turns = [lambda: run.belief(torch.from_numpy(POINTS)), lambda: ranker.belief(POINTS)] * 3
+    np.testing.assert_array_equal(policy.suggest(seen, 5), POINTS[greedy(turns, 0, 5)])
+    assert (greedy(turns, 0, 5) != greedy([turns[0]] * 5, 0, 5)).any()
 
-    def first(history, run, points, count):
-        offered.append(points)
-        return list(range(count))
 
-    monkeypatch.setattr(policy, "_choose_batch", first)
-    monkeypatch.setattr(policy, "_around", lambda *_: POINTS)  # no new row in any round
+def test_both_choose_a_batch_by_the_mean_of_their_ranks(model, monkeypatch):
+    policy = PretrainedPolicy(model, recipe={"rank_with": "both"})
     monkeypatch.setattr(policy, "candidates", lambda *_: POINTS)
     seen = quadratic_history(9)
-    order = np.argsort(-improvement(policy.read(seen), POINTS), kind="stable")
-    np.testing.assert_array_equal(policy.suggest(seen, wanted), POINTS[order[:wanted]])
-    np.testing.assert_array_equal(offered[0], POINTS[order[:among]])
+    gaussian_process = Ranker(seen, warp=True).belief(POINTS)
+    chosen, beliefs = [], [policy.read(seen).belief(torch.from_numpy(POINTS)), gaussian_process]
+    for _ in range(3):
+        score = np.mean([rankdata(belief.log_improvement().double()) for belief in beliefs], axis=0)
+        score[chosen] = -np.inf
+        chosen.append(int(score.argmax()))
+        for belief in beliefs:
+            belief.believe(chosen[-1])
+    np.testing.assert_array_equal(policy.suggest(seen, 3), POINTS[chosen])
+
+
+@pytest.mark.parametrize(("recipe", "refines"), [("predictor", 2), ("turns", 2), ("gp", 2), ("both", 0)])
+def test_the_predictor_refines_a_batch_where_it_ranks_alone(model, moved, recipe, refines):
+    PretrainedPolicy(model, recipe={"rank_with": recipe}).suggest(quadratic_history(9), 2)
+    assert len(moved) == 1 + refines
+
+
+def test_the_predictor_chooses_what_is_refined_in_turns(model, moved):
+    policy, seen = PretrainedPolicy(model, recipe={"rank_with": "turns"}), quadratic_history(9)
+    run = policy.read(seen)
+    x = policy.candidates(seen, run, 2)
+    moved.clear()
+    policy.suggest(seen, 2)
+    best = x[np.argsort(-improvement(run, x), kind="stable")[:8]]
+    np.testing.assert_array_equal(moved[1][0], np.tile(best, (12, 1)))
+
+
+@pytest.mark.parametrize("rank_with", ["predictor", "turns", "both"])
+def test_candidates_that_nothing_tells_apart_are_chosen_once(model, monkeypatch, rank_with):
+    policy = PretrainedPolicy(model, recipe={"rank_with": rank_with, "refinements": 0})
+    alike = 0.4 + 1e-12 * np.arange(15).reshape(5, 3)
+    monkeypatch.setattr(policy, "candidates", lambda *_: alike)
+    x = policy.suggest(quadratic_history(9), 4)
+    assert len(np.unique(x, axis=0)) == 4
 
 
 def test_what_joint_leaves_are_the_models_samples(model):

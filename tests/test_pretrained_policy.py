@@ -171,7 +171,6 @@ def test_many_dimensions_and_bad_arguments_are_named(model):
         ({"reverse_steps": 0}, "reverse_steps is 0; a whole number from 1"),
         ({"refined": 0}, "refined is 0"),
         ({"pool_chunk": 0}, "pool_chunk is 0"),
-        ({"batch_shortlist": 0}, "batch_shortlist is 0"),
         ({"pending_size": -1}, "pending_size is -1"),
         ({"joint": 0}, "joint is 0"),
         ({"guidance": "strong"}, "guidance is 'strong'; a finite number"),
@@ -192,7 +191,7 @@ def test_settings_that_make_no_sense_are_named(model, recipe, message):
 @pytest.mark.parametrize("candidates", ["generated", "spread", "elites"])
 def test_the_least_settings_work(model, candidates):
     recipe = {"generated": 0, "spread": 0, "elites": 0, "refinements": 0, "refined": 1, "reverse_steps": 1}
-    recipe |= {"context_size": 3, "pool_chunk": 1, "batch_shortlist": 1, "joint": 1, "pending_size": 0}
+    recipe |= {"context_size": 3, "pool_chunk": 1, "joint": 1, "pending_size": 0}
     policy = PretrainedPolicy(model, recipe={**recipe, candidates: 1})
     seen = quadratic_history(5, pending=[[0.1, 0.2, 0.3]])
     assert policy.suggest(seen).shape == (1, 3)
@@ -307,4 +306,5 @@ def test_what_ranks_follows_from_what_is_known_of_the_columns(model, columns, ra
     policy = PretrainedPolicy(model, **columns)
     for trials in (6, 7, 8, 9):
         seen = quadratic_history(trials, dim=2)
-        assert len(policy._scorers(seen, policy.read(seen))) == ranked_by[trials % 2]
+        (rankers,) = policy._rankers(seen, 1)
+        assert len(policy._scorers(seen, policy.read(seen), rankers)) == ranked_by[trials % 2]

@@ -17,6 +17,7 @@ from diffhpo.arguments.whole_number import whole_number
 from diffhpo.errors import InputError
 from diffhpo.history import Array, History, check_pool
 from diffhpo.local_moves import LocalMoves
+from diffhpo.model.universal.belief import Belief
 from diffhpo.model.universal.dimensions import CATEGORICAL, CONTINUOUS, MAX_DIM, STEPPED
 from diffhpo.model.universal.in_context import Generators, InContextModel
 from diffhpo.model.universal.model import UniversalModel
@@ -45,7 +46,6 @@ _LEAST = {
     "reverse_steps": 1,
     "refined": 1,
     "pool_chunk": 1,
-    "batch_shortlist": 1,
     "joint": 1,
 }
 
@@ -73,18 +73,16 @@ class PretrainedRecipe:
     """Whether the expected improvement counts what the Predictor takes for noise."""
     rank_with: str = "auto"
     """"predictor"; "gp", fitted to the run; "both", the mean of their ranks, without refinement; or "turns",
-    the predictor at every second trial and both at the others. "auto" is "predictor" where the name of a
-    parameter is known and none is categorical, "both" where one is, and "turns" elsewhere: so validation
-    tasks had it. Names tell of ranges that users of HPO-B's kind search; in mixed spaces of other ranges they
-    led to the bounds, from which a GP fitted to the run holds back. Told nothing, the Predictor alone was
-    best on tuning tasks, and both on BBOB's functions."""
+    the predictor at every second trial and both at the others, within a batch too. "auto" is "predictor"
+    where the name of a parameter is known and none is categorical, "both" where one is, and "turns"
+    elsewhere: so validation tasks had it. Names tell of ranges that users of HPO-B's kind search; in mixed
+    spaces of other ranges they led to the bounds, from which a GP fitted to the run holds back. Told nothing,
+    the Predictor alone was best on tuning tasks, and both on BBOB's functions."""
     context_size: int = 100
     """Trials that are read, the most that training had; of more, `History.bounded` keeps the best, the latest
     and a spread."""
     pool_chunk: int = 2048
     """Pending configurations of the discrete protocol that are scored at once."""
-    batch_shortlist: int = 192
-    """Of more candidates than this a batch is chosen among the best."""
     pending_size: int = 64
     """Pending configurations that a choice is conditioned on, the most promising ones."""
     joint: int = 64
@@ -209,7 +207,8 @@ class PretrainedPolicy:
         candidates = new_rows(candidates if snap is None else snap(candidates), history.seen)
         if len(candidates) == 0:  # a finite space of which all was seen
             return candidates
-        scorers = self._scorers(history, run)
+        rankers = self._rankers(history, count)
+        scorers = self._scorers(history, run, rankers[0])
         scores = _scores(scorers, candidates)
         rng = np.random.default_rng([self.seed, len(history), len(history.pending), 1])
         # Two scorers that agree only roughly have no common peak to refine.
@@ -223,11 +222,9 @@ class PretrainedPolicy:
                 scores = np.concatenate([scores, _scores(scorers, around)])
         if len(candidates) <= count:
             return candidates
-        order = np.argsort(-_combined(scores), kind="stable")
         if count == 1 and len(history.pending) == 0:
-            return candidates[order[:1]]
-        shortlist = order[: max(self.recipe.batch_shortlist, 4 * count)]
-        return candidates[shortlist[self._choose_batch(history, run, candidates[shortlist], count)]]
+            return candidates[np.argmax(_combined(scores))][None]
+        return candidates[self._choose_batch(history, run, candidates, rankers)]
 
     @one_thread()
     def choose(self, history: History, pool: Array) -> int:
@@ -241,7 +238,7 @@ class PretrainedPolicy:
         if len(pool) == 1 or len(history) == 0:
             target = initial_design(pool.shape[1], 1, start=0, seed=self.seed)
             return int(((pool - target) ** 2).sum(1).argmin())
-        scorers = self._scorers(history, self.read(history))
+        scorers = self._scorers(history, self.read(history), self._rankers(history, 1)[0])
         parts = np.array_split(pool, -(-len(pool) // self.recipe.pool_chunk))
         return int(_combined(np.concatenate([_scores(scorers, part) for part in parts])).argmax())
 
@@ -313,7 +310,18 @@ class PretrainedPolicy:
         kinds = None if self.kinds is None else self.kinds.tolist()
         return LocalMoves(dim, kinds=kinds, steps=self.steps, parameters=self.names)
 
-    def _scorers(self, history: History, run: InContextModel) -> list[Callable[[Array], Array]]:
+    def _rankers(self, history: History, count: int) -> list[tuple[str, ...]]:
+        """What ranks for each of the next configurations: "predictor", "gp" or both."""
+        each = {"predictor": ("predictor",), "gp": ("gp",), "both": ("predictor", "gp")}
+        if self._rank_with != "turns":
+            return [each[self._rank_with]] * count
+        if count > 1:
+            return [each["gp" if place % 2 else "predictor"] for place in range(count)]
+        return [each["both" if (len(history) + len(history.pending)) % 2 else "predictor"]]
+
+    def _scorers(
+        self, history: History, run: InContextModel, rankers: tuple[str, ...]
+    ) -> list[Callable[[Array], Array]]:
         """What gives (k, d) configurations their (k,) log expected improvements."""
 
         def predicted(points: Array) -> Array:
@@ -321,17 +329,11 @@ class PretrainedPolicy:
                 score = run.log_improvement(torch.from_numpy(points), noisy=self.recipe.noisy)
             return score.double().numpy()
 
-        rank_with = self._rank_with
-        if rank_with == "turns":
-            rank_with = "both" if len(history) % 2 else "predictor"
-        scorers: list[Callable[[Array], Array]] = []
-        if rank_with in ("predictor", "both"):
-            scorers.append(predicted)
-        if rank_with in ("gp", "both"):
-            scorers.append(Ranker(history, warp=True).scores)
-        return scorers
+        return [predicted if name == "predictor" else Ranker(history, warp=True).scores for name in rankers]
 
-    def _choose_batch(self, history: History, run: InContextModel, points: Array, count: int) -> list[int]:
+    def _choose_batch(
+        self, history: History, run: InContextModel, points: Array, rankers: Sequence[tuple[str, ...]]
+    ) -> list[int]:
         """Greedy: the best by expected improvement, given the earlier choices at their predicted means."""
         waiting = history.pending
         if len(waiting) > self.recipe.pending_size:
@@ -340,16 +342,22 @@ class PretrainedPolicy:
             waiting = waiting[np.argsort(-score.numpy(), kind="stable")[: self.recipe.pending_size]]
         pending = len(waiting)
         points = np.concatenate([waiting, points])
-        belief = run.belief(torch.from_numpy(points), noisy=self.recipe.noisy)
-        for index in range(pending):
-            belief.believe(index)
+        beliefs: dict[str, Belief] = {}
+        if any("predictor" in names for names in rankers):
+            beliefs["predictor"] = run.belief(torch.from_numpy(points), noisy=self.recipe.noisy)
+        if any("gp" in names for names in rankers):
+            beliefs["gp"] = Ranker(history, warp=True).belief(points)
         chosen: list[int] = []
-        while len(chosen) < count:
-            if chosen:
+        for index in range(pending):
+            for belief in beliefs.values():
+                belief.believe(index)
+        for names in rankers:
+            scores = [beliefs[name].log_improvement().double().numpy() for name in names]
+            combined = _combined(np.stack(scores, axis=1)[pending:])
+            combined[chosen] = -np.inf
+            chosen.append(int(combined.argmax()))
+            for belief in beliefs.values():
                 belief.believe(pending + chosen[-1])
-            scores = belief.log_improvement()[pending:]
-            scores[chosen] = -torch.inf
-            chosen.append(int(scores.argmax()))
         return chosen
 
 

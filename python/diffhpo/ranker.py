@@ -3,15 +3,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
-from diffhpo.acquisition import climb_acquisition, score_candidates, select_batch
+from diffhpo.acquisition import climb_acquisition, outcome_scale, score_candidates, select_batch
 from diffhpo.gaussian_process import fit_gaussian_process
 from diffhpo.history import Array, History
+from diffhpo.model.universal.belief import Belief
+from diffhpo.model.universal.gaussian_mixture import GaussianMixture
+from diffhpo.model.universal.gaussian_processes import JITTER, GaussianProcesses
 from diffhpo.policy import new_rows
+
+if TYPE_CHECKING:
+    from gpytorch.kernels import MaternKernel
 
 
 def normal_scores(y: Array) -> Array:
@@ -70,6 +78,34 @@ class Ranker:
     def scores(self, candidates: Array) -> Array:
         """(k, d) candidates -> (k,) LogEI."""
         return score_candidates(self._model, torch.tensor(candidates), self._best).numpy()
+
+    def belief(self, candidates: Array) -> Belief:
+        """The joint prediction of (k, d) candidates, to be conditioned on some of them."""
+        x = torch.from_numpy(candidates)
+        kernel = cast("MaternKernel", self._model.covar_module)
+        lengthscale, constant = kernel.lengthscale.detach(), self._model.mean_module.constant.detach()
+        trials = self._model.train_inputs[0] / lengthscale
+        values = self._model.train_targets
+        amplitude = torch.ones(1, 1, dtype=torch.float64)
+        processes = GaussianProcesses.condition(
+            ("matern52",),
+            trials[None, None],
+            (values - constant)[None, None],
+            amplitude,
+            self._model.likelihood.noise.detach().view(1, 1) - JITTER,  # at least that, see NOISE_FLOORS
+            torch.ones(1, len(values), dtype=torch.bool),
+        )
+        points = (x / lengthscale)[None, None]
+        mean, _ = processes.posterior(points)
+        joint = processes.joint(points)
+        location, scale = outcome_scale(self._model)
+        predicted = GaussianMixture(
+            torch.zeros(1, len(x), 1, dtype=torch.float64),
+            (constant + mean).double().mT,
+            joint.variance.mT.sqrt(),
+        )
+        best = torch.tensor([[(self._best - location) / scale]], dtype=torch.float64)
+        return Belief(predicted, joint, best, noisy=False)
 
     def climb(self, *groups: Array, starts: int = 2) -> Array:
         """The point where LogEI is largest among those that gradients reach from the best of each group.

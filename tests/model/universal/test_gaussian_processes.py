@@ -27,7 +27,7 @@ def conditioned():
     )
     theirs = [
         GaussianProcessRegressor(
-            ConstantKernel(a, "fixed") * kernel, alpha=n + gaussian_processes._JITTER * a, optimizer=None
+            ConstantKernel(a, "fixed") * kernel, alpha=n + gaussian_processes.JITTER * a, optimizer=None
         ).fit(points, values)
         for a, kernel, n in zip(AMPLITUDE, THEIRS, NOISE, strict=True)
     ]
@@ -37,15 +37,35 @@ def conditioned():
 def test_posterior_and_evidence_against_scikit_learn(conditioned):
     ours, theirs, query = conditioned
     mean, variance = ours.posterior(torch.tensor(query).expand(1, 3, -1, -1))
-    joint = ours.joint_covariance(torch.tensor(query).expand(1, 3, -1, -1))
+    joint = ours.joint(torch.tensor(query).expand(1, 3, -1, -1))
+    columns = torch.stack([joint.covariance(index) for index in range(len(query))], dim=-1)
     for k, process in enumerate(theirs):
         expected, covariance = process.predict(query, return_cov=True)
         # A root of 1e-6 keeps the gradient at zero distance finite; it is the largest difference.
         assert mean[0, k].numpy() == pytest.approx(expected, abs=2e-3)
         assert variance[0, k].numpy() == pytest.approx(np.diag(covariance), abs=2e-3)
-        assert joint[0, k].numpy() == pytest.approx(covariance, abs=2e-3)
+        assert joint.variance[0, k].numpy() == pytest.approx(np.diag(covariance), abs=2e-3)
+        assert columns[0, k].numpy() == pytest.approx(covariance, abs=2e-3)
         evidence = process.log_marginal_likelihood_value_
         assert ours.evidence[0, k].item() == pytest.approx(evidence, abs=0.05)
+
+
+def test_configurations_that_are_added_count_as_trials(conditioned):
+    ours, theirs, query = conditioned
+    joint = ours.joint(torch.tensor(query).expand(1, 3, -1, -1))
+    before, _ = ours.posterior(torch.tensor(query).expand(1, 3, -1, -1))
+    # The value of the first is its mean, that of the second one above its mean.
+    joint.add(4)
+    gain = joint.add(1)
+    for k, process in enumerate(theirs):
+        first = process.predict(query[[4]])
+        seen = np.concatenate([process.X_train_, query[[4, 1]]])
+        told = np.concatenate([process.y_train_, first, process.predict(query[[1]]) + 1])
+        again = GaussianProcessRegressor(process.kernel_, alpha=process.alpha, optimizer=None).fit(seen, told)
+        mean, covariance = again.predict(query, return_cov=True)
+        assert (before + gain)[0, k].numpy() == pytest.approx(mean, abs=3e-3)
+        assert joint.variance[0, k].numpy() == pytest.approx(np.diag(covariance), abs=3e-3)
+        assert joint.covariance(5)[0, k].numpy() == pytest.approx(covariance[5], abs=3e-3)
 
 
 def test_masked_trials_leave_no_trace(conditioned):

@@ -59,32 +59,6 @@ def test_samples_are_the_same_in_any_batch(run):
     assert bool(((whole >= 0) & (whole <= 1)).all())
 
 
-def test_belief_removes_what_a_fantasy_would(run):
-    """Against processes that are conditioned afresh on the configuration at its predicted mean."""
-    x = torch.rand(8, 3)
-    belief = run.belief(x, noisy=False)
-    before = belief._variance().clone()
-    belief.believe(2)
-    after = belief._variance()
-    assert bool((after <= before + 1e-6).all())
-    given = run.conditioned
-    predictor = run.model.predictor
-    points = predictor._points(given.embedding, given.space, x[None])[0]
-    processes = given.processes
-    both = torch.cat([processes.points, points[:, :, 2:3].double()], dim=2)
-    again = type(processes).condition(
-        processes.kernels,
-        both,
-        torch.zeros(*both.shape[:3]),
-        processes.amplitude,
-        processes.noise,
-        torch.ones(1, both.shape[2], dtype=torch.bool),
-    )
-    expected = again.posterior(points)[1].transpose(1, 2)
-    assert torch.allclose(after, expected, atol=2e-3)
-    assert (after[0, 2] < before[0, 2]).all()
-
-
 def test_bad_shapes_are_named(model):
     with pytest.raises(InputError, match="y"):
         InContextModel(model, torch.rand(3, 2), torch.rand(4))

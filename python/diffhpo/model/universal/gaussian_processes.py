@@ -12,7 +12,7 @@ from torch import Tensor
 _LOG_2PI = math.log(2 * math.pi)
 
 #: Added to the diagonal, in units of the amplitude: equal trials are not told apart by less.
-_JITTER = 1e-4
+JITTER = 1e-4
 
 #: By which the jitter grows where a covariance still cannot be factorised, and how often.
 _GROWTH, _ATTEMPTS = 10.0, 4
@@ -82,10 +82,10 @@ class GaussianProcesses:
             part.double() for part in (points, residuals, amplitude, noise)
         )
         both = mask.unsqueeze(1).unsqueeze(-1) & mask.unsqueeze(1).unsqueeze(-2)
-        covariance = _kernel(kernels, points, points) * amplitude[..., None, None] * both
-        diagonal = torch.where(mask.unsqueeze(1), (noise + _JITTER * amplitude).unsqueeze(-1), 1.0)
+        covariance = _correlations(kernels, points, points) * amplitude[..., None, None] * both
+        diagonal = torch.where(mask.unsqueeze(1), (noise + JITTER * amplitude).unsqueeze(-1), 1.0)
         covariance = covariance + torch.diag_embed(diagonal)
-        factor = _cholesky(covariance, _JITTER * amplitude)
+        factor = _cholesky(covariance, JITTER * amplitude)
         residuals = residuals * mask.unsqueeze(1)
         whitened = torch.linalg.solve_triangular(factor, residuals.unsqueeze(-1), upper=False)
         weights = torch.linalg.solve_triangular(factor.mT, whitened, upper=True).squeeze(-1)
@@ -99,22 +99,62 @@ class GaussianProcesses:
         cross = self.cross_covariance(points)
         mean = (cross @ self.weights.unsqueeze(-1)).squeeze(-1)
         explained = torch.linalg.solve_triangular(self.factor, cross.mT, upper=False)
-        variance = self.amplitude.unsqueeze(-1) - (explained**2).sum(-2)
-        variance = torch.maximum(variance, 1e-6 * self.amplitude.unsqueeze(-1))
+        variance = self.least(self.amplitude.unsqueeze(-1) - (explained**2).sum(-2))
         return mean.float(), variance.float()
 
-    def joint_covariance(self, points: Tensor) -> Tensor:
-        """(B, K, N, N) posterior covariance of the noise-free values at (B, K, N, P)."""
-        points = points.double()
-        prior = _kernel(self.kernels, points, points) * self.amplitude[..., None, None]
-        cross = self.cross_covariance(points)
-        explained = torch.linalg.solve_triangular(self.factor, cross.mT, upper=False)
-        return (prior - explained.mT @ explained).float()
+    def least(self, variance: Tensor) -> Tensor:
+        """(B, K, N) variances that rounding leaves positive."""
+        return torch.maximum(variance, 1e-6 * self.amplitude.unsqueeze(-1))
+
+    def joint(self, points: Tensor) -> JointPosterior:
+        """The joint posterior of the noise-free values at (B, K, N, P)."""
+        return JointPosterior(self, points)
 
     def cross_covariance(self, points: Tensor) -> Tensor:
         """(B, K, N, n) prior covariance of points and trials."""
-        prior = _kernel(self.kernels, points.double(), self.points) * self.amplitude[..., None, None]
+        prior = _correlations(self.kernels, points.double(), self.points) * self.amplitude[..., None, None]
         return prior * self.mask[:, None, None]
+
+
+class JointPosterior:
+    """Posterior covariances of N configurations, which can be added to the trials one after the other.
+
+    Covariances are made a column at a time: of the N^2 a batch needs a few times N.
+
+    Args:
+        processes: conditioned on the trials.
+        points: (B, K, N, P) in their coordinates.
+    """
+
+    def __init__(self, processes: GaussianProcesses, points: Tensor) -> None:
+        self._processes, self._points = processes, points.double()
+        cross = processes.cross_covariance(self._points)
+        #: (B, K, n + a, N): its squares are what the trials, and a configurations since, explain.
+        self._explained = torch.linalg.solve_triangular(processes.factor, cross.mT, upper=False)
+        prior = processes.amplitude.unsqueeze(-1)
+        self.variance = processes.least(prior - (self._explained**2).sum(-2))
+        """(B, K, N) of the noise-free values"""
+        self.noise = processes.noise
+        """(B, K)"""
+
+    def covariance(self, index: int) -> Tensor:
+        """(B, K, N) covariances of the noise-free values with that of configuration `index`."""
+        processes, one = self._processes, self._points[:, :, index : index + 1]
+        prior = _correlations(processes.kernels, self._points, one) * processes.amplitude[..., None, None]
+        return (prior - self._explained.mT @ self._explained[..., index : index + 1]).squeeze(-1)
+
+    def add(self, index: int) -> Tensor:
+        """Condition on an observation of configuration `index`, whatever its value.
+
+        Returns:
+            (B, K, N) by how much each mean moves if that value is one above its mean.
+        """
+        column = self.covariance(index)
+        observed = (self.variance[..., index] + self.noise + JITTER * self._processes.amplitude).unsqueeze(-1)
+        row = column / observed.sqrt()
+        self._explained = torch.cat([self._explained, row.unsqueeze(-2)], dim=-2)
+        self.variance = self._processes.least(self.variance - row**2)
+        return column / observed
 
 
 def _cholesky(covariance: Tensor, jitter: Tensor) -> Tensor:
@@ -133,7 +173,7 @@ def _cholesky(covariance: Tensor, jitter: Tensor) -> Tensor:
 _KERNELS = {"matern52": matern52, "matern12": matern12, "squared_exponential": squared_exponential}
 
 
-def _kernel(kernels: tuple[str, ...], a: Tensor, b: Tensor) -> Tensor:
+def _correlations(kernels: tuple[str, ...], a: Tensor, b: Tensor) -> Tensor:
     """(B, K, N, P), (B, K, M, P) -> (B, K, N, M) correlations."""
     squares = (a**2).sum(-1).unsqueeze(-1) + (b**2).sum(-1).unsqueeze(-2)
     r2 = (squares - 2 * a @ b.mT).clamp_min(0.0)

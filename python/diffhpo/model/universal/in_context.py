@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diffhpo.errors import InputError
 from diffhpo.model.denoiser import Denoiser
+from diffhpo.model.universal.belief import Belief
 from diffhpo.model.universal.dimensions import MAX_DIM, Dimensions
 from diffhpo.model.universal.gaussian_mixture import GaussianMixture
 from diffhpo.model.universal.model import UniversalModel
@@ -198,49 +199,8 @@ class InContextModel:
             stop_after=stop_after,
         )
 
+    @torch.no_grad()
     def belief(self, x: Tensor, *, noisy: bool = True) -> Belief:
         """The joint prediction of (N, d) configurations, to be conditioned on some of them."""
-        return Belief(self, x, noisy=noisy)
-
-
-class Belief:
-    """Expected improvements of N configurations while some of them are taken to be under evaluation.
-
-    Taking one for evaluated at its predicted mean leaves means as they are and removes variance around it
-    (kriging believer, Ginsbourger et al. 2010), in each process of the mixture by its own covariance.
-    """
-
-    @torch.no_grad()
-    def __init__(self, run: InContextModel, x: Tensor, *, noisy: bool = True) -> None:
-        self._mixture = run.mixture(x, noisy=noisy)
-        self._best = run.best.clone()
-        self._covariance, self._noise = run.model.predictor.joint_covariance(
-            run.conditioned, x.float().unsqueeze(0)
-        )
-        self._added = self._noise.unsqueeze(1) if noisy else torch.zeros(())
-        self._prior_variance = self._variance()
-
-    def _variance(self) -> Tensor:
-        """(1, N, K)"""
-        free = self._covariance.diagonal(dim1=-2, dim2=-1).transpose(1, 2).clamp_min(1e-9)
-        return free + self._added
-
-    @torch.no_grad()
-    def believe(self, index: int) -> None:
-        """Take configuration `index` for evaluated at its predicted mean."""
-        column = self._covariance[..., index]
-        scale = column[..., index] + self._noise
-        self._covariance = (
-            self._covariance - column.unsqueeze(-1) * column.unsqueeze(-2) / scale[..., None, None]
-        )
-        self._best = torch.maximum(self._best, self._mixture.mean[:, index : index + 1])
-
-    @torch.no_grad()
-    def log_improvement(self) -> Tensor:
-        """(N,) log expected improvements now, in standardised units."""
-        # The attention's correction of the deviations is kept as a factor.
-        ratio = (self._variance() / self._prior_variance).clamp(1e-8, 1.0).sqrt()
-        mixture = GaussianMixture(
-            self._mixture.log_weights, self._mixture.means, self._mixture.deviations * ratio
-        )
-        return mixture.log_expected_improvement(self._best).squeeze(0)
+        joint = self.model.predictor.joint(self.conditioned, x.float().unsqueeze(0))
+        return Belief(self.mixture(x, noisy=noisy), joint, self.best, noisy=noisy)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from diffhpo.model.predictor import AttendingLayer
 from diffhpo.model.universal.gaussian_mixture import GaussianMixture
-from diffhpo.model.universal.gaussian_processes import GaussianProcesses
+from diffhpo.model.universal.gaussian_processes import GaussianProcesses, JointPosterior
 from diffhpo.model.universal.transformer import CoordinateEmbedding, UniversalEmbedding
 
 #: Kernels of the mixture's processes.
@@ -151,10 +151,9 @@ class UniversalPredictor(nn.Module):
             deviation = deviation * share.sqrt().transpose(1, 2)
         return GaussianMixture((log_weights + weight).log_softmax(-1), mean, deviation)
 
-    def joint_covariance(self, conditioned: ConditionedPredictor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Posterior covariance (B, K, N, N) of the noise-free values of (B, N, D), and noise (B, K)."""
-        points = self._points(conditioned.embedding, conditioned.space, x)[0]
-        return conditioned.processes.joint_covariance(points), conditioned.processes.noise.float()
+    def joint(self, conditioned: ConditionedPredictor, x: Tensor) -> JointPosterior:
+        """The processes' joint posterior at (B, N, D)."""
+        return conditioned.processes.joint(self._points(conditioned.embedding, conditioned.space, x)[0])
 
     def _points(
         self, embedding: UniversalEmbedding, space: KernelSpace, x: Tensor
