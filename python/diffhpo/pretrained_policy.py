@@ -347,17 +347,17 @@ class PretrainedPolicy:
             beliefs["predictor"] = run.belief(torch.from_numpy(points), noisy=self.recipe.noisy)
         if any("gp" in names for names in rankers):
             beliefs["gp"] = Ranker(history, warp=True).belief(points)
-        chosen: list[int] = []
         for index in range(pending):
             for belief in beliefs.values():
                 belief.believe(index)
+        chosen: list[int] = []
         for names in rankers:
+            for belief in beliefs.values() if chosen else ():
+                belief.believe(pending + chosen[-1])
             scores = [beliefs[name].log_improvement().double().numpy() for name in names]
             combined = _combined(np.stack(scores, axis=1)[pending:])
             combined[chosen] = -np.inf
             chosen.append(int(combined.argmax()))
-            for belief in beliefs.values():
-                belief.believe(pending + chosen[-1])
         return chosen
 
 

@@ -99,12 +99,9 @@ class GaussianProcesses:
         cross = self.cross_covariance(points)
         mean = (cross @ self.weights.unsqueeze(-1)).squeeze(-1)
         explained = torch.linalg.solve_triangular(self.factor, cross.mT, upper=False)
-        variance = self.least(self.amplitude.unsqueeze(-1) - (explained**2).sum(-2))
+        variance = self.amplitude.unsqueeze(-1) - (explained**2).sum(-2)
+        variance = torch.maximum(variance, 1e-6 * self.amplitude.unsqueeze(-1))
         return mean.float(), variance.float()
-
-    def least(self, variance: Tensor) -> Tensor:
-        """(B, K, N) variances that rounding leaves positive."""
-        return torch.maximum(variance, 1e-6 * self.amplitude.unsqueeze(-1))
 
     def joint(self, points: Tensor) -> JointPosterior:
         """The joint posterior of the noise-free values at (B, K, N, P)."""
@@ -127,21 +124,28 @@ class JointPosterior:
     """
 
     def __init__(self, processes: GaussianProcesses, points: Tensor) -> None:
-        self._processes, self._points = processes, points.double()
-        cross = processes.cross_covariance(self._points)
-        #: (B, K, n + a, N): its squares are what the trials, and a configurations since, explain.
-        self._explained = torch.linalg.solve_triangular(processes.factor, cross.mT, upper=False)
+        points = points.double()
+        cross = processes.cross_covariance(points)
+        explained = torch.linalg.solve_triangular(processes.factor, cross.mT, upper=False)
         prior = processes.amplitude.unsqueeze(-1)
-        self.variance = processes.least(prior - (self._explained**2).sum(-2))
+        self._least = 1e-6 * prior
+        self.variance = torch.maximum(prior - (explained**2).sum(-2), self._least)
         """(B, K, N) of the noise-free values"""
         self.noise = processes.noise
         """(B, K)"""
+        # What is subtracted from here on is of the order of the variances themselves: float32 has the digits.
+        self._kernels, self._points, self._prior = processes.kernels, points.float(), prior.float()
+        self._squares = (points**2).sum(-1).float()
+        #: (B, K, n + a, N): its squares are what the trials, and a configurations since, explain.
+        self._explained = explained.float()
 
     def covariance(self, index: int) -> Tensor:
-        """(B, K, N) covariances of the noise-free values with that of configuration `index`."""
-        processes, one = self._processes, self._points[:, :, index : index + 1]
-        prior = _correlations(processes.kernels, self._points, one) * processes.amplitude[..., None, None]
-        return (prior - self._explained.mT @ self._explained[..., index : index + 1]).squeeze(-1)
+        """(B, K, N) covariances of the noise-free values with that of configuration `index`, in float32."""
+        product = (self._points @ self._points[:, :, index].unsqueeze(-1)).squeeze(-1)
+        r2 = (self._squares + self._squares[..., index : index + 1] - 2 * product).clamp_min(0.0)
+        prior = torch.stack([_KERNELS[name](r2[:, k]) for k, name in enumerate(self._kernels)], dim=1)
+        explained = self._explained[..., index].unsqueeze(-2) @ self._explained
+        return self._prior * prior - explained.squeeze(-2)
 
     def add(self, index: int) -> Tensor:
         """Condition on an observation of configuration `index`, whatever its value.
@@ -149,12 +153,12 @@ class JointPosterior:
         Returns:
             (B, K, N) by how much each mean moves if that value is one above its mean.
         """
-        column = self.covariance(index)
-        observed = (self.variance[..., index] + self.noise + JITTER * self._processes.amplitude).unsqueeze(-1)
-        row = column / observed.sqrt()
-        self._explained = torch.cat([self._explained, row.unsqueeze(-2)], dim=-2)
-        self.variance = self._processes.least(self.variance - row**2)
-        return column / observed
+        column = self.covariance(index).double()
+        observed = self.variance[..., index] + self.noise + JITTER * self._prior.squeeze(-1)
+        row = column / observed.sqrt().unsqueeze(-1)
+        self._explained = torch.cat([self._explained, row.float().unsqueeze(-2)], dim=-2)
+        self.variance = torch.maximum(self.variance - row**2, self._least)
+        return column / observed.unsqueeze(-1)
 
 
 def _cholesky(covariance: Tensor, jitter: Tensor) -> Tensor:
