@@ -73,11 +73,11 @@ class PretrainedRecipe:
     """Whether the expected improvement counts what the Predictor takes for noise."""
     rank_with: str = "auto"
     """"predictor"; "gp", fitted to the run; "both", the mean of their ranks, without refinement; or "turns",
-    the predictor at every second trial and both at the others, within a batch too. "auto" is "predictor"
-    where the name of a parameter is known and none is categorical, "both" where one is, and "turns"
-    elsewhere: so validation tasks had it. Names tell of ranges that users of HPO-B's kind search; in mixed
-    spaces of other ranges they led to the bounds, from which a GP fitted to the run holds back. Told nothing,
-    the Predictor alone was best on tuning tasks, and both on BBOB's functions."""
+    the predictor at every second trial and both at the others; in a batch predictor and GP choose by turns.
+    "auto" is "predictor" where the name of a parameter is known and none is categorical, "both" where one is,
+    and "turns" elsewhere: so validation tasks had it. Names tell of ranges that users of HPO-B's kind search;
+    in mixed spaces of other ranges they led to the bounds, from which a GP fitted to the run holds back. Told
+    nothing, the Predictor alone was best on tuning tasks, and both on BBOB's functions."""
     context_size: int = 100
     """Trials that are read, the most that training had; of more, `History.bounded` keeps the best, the latest
     and a spread."""
@@ -208,7 +208,8 @@ class PretrainedPolicy:
         if len(candidates) == 0:  # a finite space of which all was seen
             return candidates
         rankers = self._rankers(history, count)
-        scorers = self._scorers(history, run, rankers[0])
+        ranker = _gaussian_process(history, rankers)
+        scorers = self._scorers(run, ranker, rankers[0])
         scores = _scores(scorers, candidates)
         rng = np.random.default_rng([self.seed, len(history), len(history.pending), 1])
         # Two scorers that agree only roughly have no common peak to refine.
@@ -224,7 +225,7 @@ class PretrainedPolicy:
             return candidates
         if count == 1 and len(history.pending) == 0:
             return candidates[np.argmax(_combined(scores))][None]
-        return candidates[self._choose_batch(history, run, candidates, rankers)]
+        return candidates[self._choose_batch(history.pending, run, ranker, candidates, rankers)]
 
     @one_thread()
     def choose(self, history: History, pool: Array) -> int:
@@ -238,7 +239,8 @@ class PretrainedPolicy:
         if len(pool) == 1 or len(history) == 0:
             target = initial_design(pool.shape[1], 1, start=0, seed=self.seed)
             return int(((pool - target) ** 2).sum(1).argmin())
-        scorers = self._scorers(history, self.read(history), self._rankers(history, 1)[0])
+        rankers = self._rankers(history, 1)
+        scorers = self._scorers(self.read(history), _gaussian_process(history, rankers), rankers[0])
         parts = np.array_split(pool, -(-len(pool) // self.recipe.pool_chunk))
         return int(_combined(np.concatenate([_scores(scorers, part) for part in parts])).argmax())
 
@@ -320,7 +322,7 @@ class PretrainedPolicy:
         return [each["both" if (len(history) + len(history.pending)) % 2 else "predictor"]]
 
     def _scorers(
-        self, history: History, run: InContextModel, rankers: tuple[str, ...]
+        self, run: InContextModel, ranker: Ranker | None, names: tuple[str, ...]
     ) -> list[Callable[[Array], Array]]:
         """What gives (k, d) configurations their (k,) log expected improvements."""
 
@@ -329,13 +331,21 @@ class PretrainedPolicy:
                 score = run.log_improvement(torch.from_numpy(points), noisy=self.recipe.noisy)
             return score.double().numpy()
 
-        return [predicted if name == "predictor" else Ranker(history, warp=True).scores for name in rankers]
+        scorers: dict[str, Callable[[Array], Array]] = {"predictor": predicted}
+        if ranker is not None:
+            scorers["gp"] = ranker.scores
+        return [scorers[name] for name in names]
 
     def _choose_batch(
-        self, history: History, run: InContextModel, points: Array, rankers: Sequence[tuple[str, ...]]
+        self,
+        waiting: Array,
+        run: InContextModel,
+        ranker: Ranker | None,
+        points: Array,
+        rankers: Sequence[tuple[str, ...]],
     ) -> list[int]:
-        """Greedy: the best by expected improvement, given the earlier choices at their predicted means."""
-        waiting = history.pending
+        """Greedy: the best by expected improvement, given what waits and the earlier choices at their
+        predicted means."""
         if len(waiting) > self.recipe.pending_size:
             with torch.no_grad():
                 score = run.log_improvement(torch.from_numpy(waiting.copy()), noisy=self.recipe.noisy)
@@ -345,8 +355,8 @@ class PretrainedPolicy:
         beliefs: dict[str, Belief] = {}
         if any("predictor" in names for names in rankers):
             beliefs["predictor"] = run.belief(torch.from_numpy(points), noisy=self.recipe.noisy)
-        if any("gp" in names for names in rankers):
-            beliefs["gp"] = Ranker(history, warp=True).belief(points)
+        if ranker is not None:
+            beliefs["gp"] = ranker.belief(points)
         for index in range(pending):
             for belief in beliefs.values():
                 belief.believe(index)
@@ -359,6 +369,11 @@ class PretrainedPolicy:
             combined[chosen] = -np.inf
             chosen.append(int(combined.argmax()))
         return chosen
+
+
+def _gaussian_process(history: History, rankers: Sequence[tuple[str, ...]]) -> Ranker | None:
+    """Fitted to the run, where it ranks at all."""
+    return Ranker(history, warp=True) if any("gp" in names for names in rankers) else None
 
 
 def _recipe(settings: Any) -> PretrainedRecipe:
