@@ -96,12 +96,11 @@ class Ranker:
             torch.ones(1, len(values), dtype=torch.bool),
         )
         points = (x / lengthscale)[None, None]
-        mean, _ = processes.posterior(points)
         joint = processes.joint(points)
         location, scale = outcome_scale(self._model)
         predicted = GaussianMixture(
             torch.zeros(1, len(x), 1, dtype=torch.float64),
-            (constant + mean).double().mT,
+            (constant + joint.mean).mT,
             joint.variance.mT.sqrt(),
         )
         best = torch.tensor([[(self._best - location) / scale]], dtype=torch.float64)

@@ -96,12 +96,8 @@ class GaussianProcesses:
 
     def posterior(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Mean of the residual and variance of the noise-free value at (B, K, N, P): float32 (B, K, N)."""
-        cross = self.cross_covariance(points)
-        mean = (cross @ self.weights.unsqueeze(-1)).squeeze(-1)
-        explained = torch.linalg.solve_triangular(self.factor, cross.mT, upper=False)
-        variance = self.amplitude.unsqueeze(-1) - (explained**2).sum(-2)
-        variance = torch.maximum(variance, 1e-6 * self.amplitude.unsqueeze(-1))
-        return mean.float(), variance.float()
+        joint = self.joint(points)
+        return joint.mean.float(), joint.variance.float()
 
     def joint(self, points: Tensor) -> JointPosterior:
         """The joint posterior of the noise-free values at (B, K, N, P)."""
@@ -126,6 +122,8 @@ class JointPosterior:
     def __init__(self, processes: GaussianProcesses, points: Tensor) -> None:
         points = points.double()
         cross = processes.cross_covariance(points)
+        self.mean = (cross @ processes.weights.unsqueeze(-1)).squeeze(-1)
+        """(B, K, N) of the residuals, given the trials alone"""
         explained = torch.linalg.solve_triangular(processes.factor, cross.mT, upper=False)
         prior = processes.amplitude.unsqueeze(-1)
         self._least = 1e-6 * prior
@@ -133,11 +131,12 @@ class JointPosterior:
         """(B, K, N) of the noise-free values"""
         self.noise = processes.noise
         """(B, K)"""
+        self._kernels, self._prior = processes.kernels, prior
         # What is subtracted from here on is of the order of the variances themselves: float32 has the digits.
-        self._kernels, self._points, self._prior = processes.kernels, points.float(), prior.float()
-        self._squares = (points**2).sum(-1).float()
+        self._points = points.detach().float()
+        self._squares = (points**2).sum(-1).detach().float()
         #: (B, K, n + a, N): its squares are what the trials, and a configurations since, explain.
-        self._explained = explained.float()
+        self._explained = explained.detach().float()
 
     def covariance(self, index: int) -> Tensor:
         """(B, K, N) covariances of the noise-free values with that of configuration `index`, in float32."""
@@ -145,7 +144,7 @@ class JointPosterior:
         r2 = (self._squares + self._squares[..., index : index + 1] - 2 * product).clamp_min(0.0)
         prior = torch.stack([_KERNELS[name](r2[:, k]) for k, name in enumerate(self._kernels)], dim=1)
         explained = self._explained[..., index].unsqueeze(-2) @ self._explained
-        return self._prior * prior - explained.squeeze(-2)
+        return self._prior.float() * prior - explained.squeeze(-2)
 
     def add(self, index: int) -> Tensor:
         """Condition on an observation of configuration `index`, whatever its value.

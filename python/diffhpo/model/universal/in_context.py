@@ -202,5 +202,5 @@ class InContextModel:
     @torch.no_grad()
     def belief(self, x: Tensor, *, noisy: bool = True) -> Belief:
         """The joint prediction of (N, d) configurations, to be conditioned on some of them."""
-        joint = self.model.predictor.joint(self.conditioned, x.float().unsqueeze(0))
-        return Belief(self.mixture(x, noisy=noisy), joint, self.best, noisy=noisy)
+        predicted = self.model.predictor.jointly(self.conditioned, x.float().unsqueeze(0), noisy=noisy)
+        return Belief(*predicted, self.best, noisy=noisy)

@@ -128,10 +128,16 @@ class UniversalPredictor(nn.Module):
         Returns:
             Batch shape (B, N).
         """
+        return self.jointly(conditioned, x, noisy=noisy)[0]
+
+    def jointly(
+        self, conditioned: ConditionedPredictor, x: Tensor, *, noisy: bool = True
+    ) -> tuple[GaussianMixture, JointPosterior]:
+        """As `forward`, and the processes' joint posterior of the same candidates."""
         embedding = conditioned.embedding
         points, mean, coordinates = self._points(conditioned.embedding, conditioned.space, x)
-        residual, variance = conditioned.processes.posterior(points)
-        mean = mean + residual
+        joint = conditioned.processes.joint(points)
+        mean, variance = mean + joint.mean.float(), joint.variance.float()
         deviation = (variance + conditioned.processes.noise.float().unsqueeze(-1)).sqrt()
         mean, deviation = mean.transpose(1, 2), deviation.transpose(1, 2)
         log_weights = conditioned.log_weights.unsqueeze(1).expand_as(mean)
@@ -149,11 +155,7 @@ class UniversalPredictor(nn.Module):
         if not noisy:
             share = variance / (variance + conditioned.processes.noise.float().unsqueeze(-1))
             deviation = deviation * share.sqrt().transpose(1, 2)
-        return GaussianMixture((log_weights + weight).log_softmax(-1), mean, deviation)
-
-    def joint(self, conditioned: ConditionedPredictor, x: Tensor) -> JointPosterior:
-        """The processes' joint posterior at (B, N, D)."""
-        return conditioned.processes.joint(self._points(conditioned.embedding, conditioned.space, x)[0])
+        return GaussianMixture((log_weights + weight).log_softmax(-1), mean, deviation), joint
 
     def _points(
         self, embedding: UniversalEmbedding, space: KernelSpace, x: Tensor
