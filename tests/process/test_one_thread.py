@@ -44,3 +44,24 @@ def test_a_thread_that_leaves_does_not_give_threads_to_one_that_is_still_inside(
         left.set()
         thread.join(20)
         assert seen == [(1, {1})]
+        assert blas_threads() == {2}
+
+
+def test_any_thread_has_one_thread_and_gives_the_number_back():
+    """threadpoolctl lets the first thread that set OpenBLAS's number keep others from it."""
+    seen = []
+
+    def inside():
+        with one_thread():
+            seen.append((torch.get_num_threads(), blas_threads()))
+        seen.append(blas_threads())
+
+    with threadpool_limits(2, user_api="blas"):
+        with one_thread():
+            pass
+        for _ in range(2):
+            thread = threading.Thread(target=inside)
+            thread.start()
+            thread.join(20)
+        inside()
+    assert seen == [(1, {1}), {2}] * 3

@@ -30,15 +30,31 @@ def _blas() -> ThreadpoolController:
     return _controller[1]
 
 
+def _take_over(controller: ThreadpoolController) -> None:
+    """Let this thread set OpenBLAS's number of threads.
+
+    From threadpoolctl 3.7 on, the first thread that has set it is the only one that can, until it ends or is
+    released; what others ask for is silently left undone. `SharedSetting` sees to it that nobody is inside.
+    """
+    for library in controller.lib_controllers:
+        release = getattr(library, "clear_controlling_thread", None)
+        if release is not None:
+            release(force=True)
+
+
 def _change() -> Callable[[], None]:
     threads = torch.get_num_threads()
     precision = torch.get_float32_matmul_precision()
     if precision != "highest":
         torch.set_float32_matmul_precision("highest")
-    limits = _blas().limit(limits=1, user_api="blas")
+    controller = _blas()
+    _take_over(controller)
+    limits = controller.limit(limits=1, user_api="blas")
 
     def restore() -> None:
+        _take_over(controller)
         limits.restore_original_limits()
+        _take_over(controller)
         torch.set_num_threads(threads)
         if precision != "highest":
             torch.set_float32_matmul_precision(precision)
@@ -71,9 +87,8 @@ def one_thread() -> Iterator[None]:
     Products are those of float32, and torch's other settings its defaults, see `torch_defaults`.
 
     The settings are the process's: where several Python threads are inside at once, the last to leave
-    restores them (OpenBLAS keeps one thread where another came first). The matrices are too small to gain
-    from more: with two BLAS threads the Gaussian process of 500 trials took twice as long. The reverse loop
-    has its own threads.
+    restores them. The matrices are too small to gain from more: with two BLAS threads the Gaussian process of
+    500 trials took twice as long. The reverse loop has its own threads.
     """
     if _closing and threading.current_thread() is not threading.main_thread():
         threading.Event().wait()  # a daemon thread ends here, with the process
