@@ -154,6 +154,14 @@ def test_a_batch_is_chosen_greedily_given_what_waits(model, monkeypatch, waiting
     np.testing.assert_array_equal(policy.suggest(seen, wanted), expected)
 
 
+@pytest.mark.parametrize("rank_with", ["predictor", "gp", "both"])
+def test_a_single_suggestion_goes_elsewhere_than_what_waits(model, monkeypatch, rank_with):
+    policy = PretrainedPolicy(model, recipe={"rank_with": rank_with, "refinements": 0, "noisy": False})
+    monkeypatch.setattr(policy, "candidates", lambda *_: POINTS)
+    best = policy.suggest(quadratic_history(9))
+    assert not (policy.suggest(quadratic_history(9, pending=best + 1e-6)) == best).all()
+
+
 @pytest.mark.parametrize("trials", [8, 9])
 def test_predictor_and_gaussian_process_take_turns_within_a_batch(model, monkeypatch, trials):
     policy = PretrainedPolicy(model, recipe={"rank_with": "turns", "refinements": 0})

@@ -50,6 +50,27 @@ def test_posterior_and_evidence_against_scikit_learn(conditioned):
         assert ours.evidence[0, k].item() == pytest.approx(evidence, abs=0.05)
 
 
+def test_contexts_of_different_sizes_do_not_meet(conditioned):
+    ours, _, query = conditioned
+    residuals = (ours.factor @ (ours.factor.mT @ ours.weights.unsqueeze(-1))).squeeze(-1)
+    arguments = ours.points, residuals, ours.amplitude, ours.noise
+    masks = torch.arange(12) < torch.tensor([[12], [7]])
+    together = GaussianProcesses.condition(KERNELS, *(torch.cat([part, part]) for part in arguments), masks)
+    points = torch.tensor(query).expand(2, 3, -1, -1)
+    joint = together.joint(points)
+    joint.add(2)
+    for row, size in enumerate((12, 7)):
+        alone = GaussianProcesses.condition(
+            KERNELS, *(part[:, :, :size] for part in arguments[:2]), *arguments[2:], masks[:1, :size]
+        )
+        one = alone.joint(points[:1])
+        one.add(2)
+        assert torch.allclose(joint.mean[row], one.mean[0], atol=1e-9)
+        assert torch.allclose(joint.variance[row], one.variance[0], atol=1e-6)
+        assert torch.allclose(joint.covariance(5)[row], one.covariance(5)[0], atol=1e-6)
+        assert torch.allclose(together.evidence[row], alone.evidence[0])
+
+
 def test_configurations_that_are_added_count_as_trials(conditioned):
     ours, theirs, query = conditioned
     joint = ours.joint(torch.tensor(query).expand(1, 3, -1, -1))
@@ -70,7 +91,7 @@ def test_configurations_that_are_added_count_as_trials(conditioned):
 
 def test_masked_trials_leave_no_trace(conditioned):
     ours, _, query = conditioned
-    extra = torch.cat([ours.points, 9 + torch.zeros_like(ours.points[:, :, :3])], dim=2)
+    extra = torch.cat([ours.points, 0.01 + ours.points[:, :, :3]], dim=2)
     mask = torch.tensor([[True] * 12 + [False] * 3])
     residuals = torch.zeros(1, 3, 15).double()
     residuals[:, :, :12] = (ours.factor @ (ours.factor.mT @ ours.weights.unsqueeze(-1))).squeeze(-1)
