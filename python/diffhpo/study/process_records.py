@@ -7,6 +7,8 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -32,13 +34,18 @@ def process_records(grid: Grid, pending: deque[Cell], workers: int | None) -> Ge
     """
     workers = cores() if workers is None else workers
     facts = {"versions": versions(), "machine": machine()}
+    slots: list[_Slot] = []  # all that live, so that an interruption leaves none behind
     idle: list[_Slot] = []
     running: dict[Future[Record], tuple[_Slot, Cell]] = {}
     finished = False
     try:
         while pending or running:
             while pending and len(running) < workers:
-                slot = idle.pop() if idle else _Slot(grid)
+                if not idle:
+                    with _interrupts_held():
+                        slots.append(_Slot(grid))
+                    idle.append(slots[-1])
+                slot = idle.pop()
                 cell = pending.popleft()
                 running[slot.submit(cell)] = slot, cell
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -49,10 +56,14 @@ def process_records(grid: Grid, pending: deque[Cell], workers: int | None) -> Ge
                 except BrokenProcessPool:
                     record = worker.death_record(grid, cell, slot.cause_of_death())
                     slot.close(now=True)
+                    slots.remove(slot)
                 yield {**record, **facts}
         finished = True
     finally:
-        for slot in [*idle, *(slot for slot, _ in running.values())]:
+        if not finished:
+            for slot in slots:
+                slot.terminate()
+        for slot in slots:
             slot.close(now=not finished)
 
 
@@ -82,20 +93,34 @@ class _Slot:
                 "the worker processes do not start. A script that calls run_study needs the guard "
                 "`if __name__ == '__main__':`; else see the output above"
             )
-        exit_code = None
-        if self._process is not None:
-            self._process.join(timeout=10)
-            exit_code = self._process.exitcode
+        exit_code = self._exit_code()
         if exit_code is None or exit_code >= 0:
             return f"the worker process ended with exit code {exit_code}"
         name = signal.Signals(-exit_code).name
         reason = " (out of memory? use fewer --workers and --retry-failed)" if name == "SIGKILL" else ""
         return f"the worker process was ended by {name}{reason}"
 
+    def _exit_code(self) -> int | None:
+        if self._process is None:
+            return None
+        self._process.join(timeout=10)
+        for _ in range(
+            1000
+        ):  # the executor's thread may have collected the process and not noted its code yet
+            if self._process.exitcode is not None:
+                break
+            time.sleep(0.01)
+        return self._process.exitcode
+
+    def terminate(self) -> None:
+        """Stops the process without waiting for it."""
+        if self._process is not None:
+            self._process.terminate()
+
     def close(self, *, now: bool) -> None:
         """Ends the process: when its run is done, or now."""
-        if now and self._process is not None:
-            self._process.terminate()
+        if now:
+            self.terminate()
         self._executor.shutdown(wait=True, cancel_futures=True)
 
 
@@ -116,9 +141,22 @@ def _single_threaded() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Holds Ctrl-C back from this thread, and for good from processes that start inside."""
+    """Holds Ctrl-C back from this thread, and for good from processes that start inside.
+
+    Where another thread takes the signal, a progress bar's for example, Python would raise KeyboardInterrupt
+    in the main thread all the same: so its handler waits too.
+    """
+    held: list[int] = []
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    if in_main and handler is not None:
+        signal.signal(signal.SIGINT, lambda number, _: held.append(number))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if in_main and handler is not None:
+            signal.signal(signal.SIGINT, handler)
+        if held:
+            signal.raise_signal(signal.SIGINT)
