@@ -55,7 +55,7 @@ def process_records(grid: Grid, pending: deque[Cell], workers: int | None) -> Ge
                     idle.append(slot)
                 except BrokenProcessPool:
                     record = worker.death_record(grid, cell, slot.cause_of_death())
-                    slot.close(now=True)
+                    slot.close()  # its process is gone
                     slots.remove(slot)
                 yield {**record, **facts}
         finished = True
@@ -64,7 +64,7 @@ def process_records(grid: Grid, pending: deque[Cell], workers: int | None) -> Ge
             for slot in slots:
                 slot.terminate()
         for slot in slots:
-            slot.close(now=not finished)
+            slot.close()
 
 
 class _Slot:
@@ -117,10 +117,8 @@ class _Slot:
         if self._process is not None:
             self._process.terminate()
 
-    def close(self, *, now: bool) -> None:
-        """Ends the process: when its run is done, or now."""
-        if now:
-            self.terminate()
+    def close(self) -> None:
+        """Ends the process when its run is done."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
 
