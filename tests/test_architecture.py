@@ -11,13 +11,14 @@ ROOT = Path(diffhpo.__file__).parent
 #: A module may import what stands on a lower or equal level.
 LEVELS = [
     ["errors", "files", "arguments", "process", "_C"],
-    ["space", "trial", "trial_table", "kernels", "history", "parameter_roles", "local_moves"],
+    ["space", "trial", "trial_table", "kernels", "history", "parameter_roles", "local_moves", "log_axes"],
     ["model", "prior"],
     ["pretrained"],
     ["gaussian_process"],
     ["acquisition"],
     ["policy", "recipe"],
-    ["ranker", "new_configurations"],
+    ["ranker", "new_configurations", "evidence"],
+    ["panel"],
     ["history_policy", "pretrained_policy"],
     ["optimizer", "optimizer_file", "evaluation"],
     ["pictures"],

@@ -154,23 +154,12 @@ def test_a_batch_is_chosen_greedily_given_what_waits(model, monkeypatch, waiting
     np.testing.assert_array_equal(policy.suggest(seen, wanted), expected)
 
 
-@pytest.mark.parametrize("rank_with", ["predictor", "gp", "both"])
+@pytest.mark.parametrize("rank_with", ["predictor", "gp", "both", "evidence"])
 def test_a_single_suggestion_goes_elsewhere_than_what_waits(model, monkeypatch, rank_with):
     policy = PretrainedPolicy(model, recipe={"rank_with": rank_with, "refinements": 0, "noisy": False})
     monkeypatch.setattr(policy, "candidates", lambda *_: POINTS)
     best = policy.suggest(quadratic_history(9))
     assert not (policy.suggest(quadratic_history(9, pending=best + 1e-6)) == best).all()
-
-
-@pytest.mark.parametrize("trials", [8, 9])
-def test_predictor_and_gaussian_process_take_turns_within_a_batch(model, monkeypatch, trials):
-    policy = PretrainedPolicy(model, recipe={"rank_with": "turns", "refinements": 0})
-    monkeypatch.setattr(policy, "candidates", lambda *_: POINTS)
-    seen = quadratic_history(trials)
-    run, ranker = policy.read(seen), Ranker(seen, warp=True)
-    turns = [lambda: run.belief(torch.from_numpy(POINTS)), lambda: ranker.belief(POINTS)] * 3
-    np.testing.assert_array_equal(policy.suggest(seen, 5), POINTS[greedy(turns, 0, 5)])
-    assert (greedy(turns, 0, 5) != greedy([turns[0]] * 5, 0, 5)).any()
 
 
 def test_both_choose_a_batch_by_the_mean_of_their_ranks(model, monkeypatch):
@@ -188,23 +177,13 @@ def test_both_choose_a_batch_by_the_mean_of_their_ranks(model, monkeypatch):
     np.testing.assert_array_equal(policy.suggest(seen, 3), POINTS[chosen])
 
 
-@pytest.mark.parametrize(("recipe", "refines"), [("predictor", 2), ("turns", 2), ("gp", 2), ("both", 0)])
-def test_the_predictor_refines_a_batch_where_it_ranks_alone(model, moved, recipe, refines):
+@pytest.mark.parametrize(("recipe", "refines"), [("predictor", 2), ("evidence", 2), ("gp", 2), ("both", 0)])
+def test_a_batch_is_refined_where_the_scores_have_peaks(model, moved, recipe, refines):
     PretrainedPolicy(model, recipe={"rank_with": recipe}).suggest(quadratic_history(9), 2)
     assert len(moved) == 1 + refines
 
 
-def test_the_predictor_chooses_what_is_refined_in_turns(model, moved):
-    policy, seen = PretrainedPolicy(model, recipe={"rank_with": "turns"}), quadratic_history(9)
-    run = policy.read(seen)
-    x = policy.candidates(seen, run, 2)
-    moved.clear()
-    policy.suggest(seen, 2)
-    best = x[np.argsort(-improvement(run, x), kind="stable")[:8]]
-    np.testing.assert_array_equal(moved[1][0], np.tile(best, (12, 1)))
-
-
-@pytest.mark.parametrize("rank_with", ["predictor", "turns", "both"])
+@pytest.mark.parametrize("rank_with", ["predictor", "evidence", "both"])
 def test_candidates_that_nothing_tells_apart_are_chosen_once(model, monkeypatch, rank_with):
     policy = PretrainedPolicy(model, recipe={"rank_with": rank_with, "refinements": 0})
     alike = 0.4 + 1e-12 * np.arange(15).reshape(5, 3)

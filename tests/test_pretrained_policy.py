@@ -9,9 +9,11 @@ import torch
 from tests.quadratic_history import quadratic_history
 from tests.untrained_model import untrained_model
 
+from diffhpo import panel, pretrained_policy
 from diffhpo.errors import InputError
 from diffhpo.history import History
 from diffhpo.history_policy import HistoryPolicy
+from diffhpo.panel import Panel
 from diffhpo.policy import Policy
 from diffhpo.pretrained import pretrained_model
 from diffhpo.pretrained_policy import PretrainedPolicy, PretrainedRecipe
@@ -60,13 +62,13 @@ def test_global_random_state_and_threads_are_left_alone(model):
 
 
 def test_suggestions_and_choices_run_on_one_thread(model, monkeypatch):
-    policy, scored, inside = PretrainedPolicy(model, recipe=SMALL), PretrainedPolicy._scorers, []
+    policy, scored, inside = PretrainedPolicy(model, recipe=SMALL), PretrainedPolicy._panel, []
 
     def counted(*arguments):
         inside.append(torch.get_num_threads())
         return scored(*arguments)
 
-    monkeypatch.setattr(PretrainedPolicy, "_scorers", counted)
+    monkeypatch.setattr(PretrainedPolicy, "_panel", counted)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
@@ -289,22 +291,28 @@ def test_long_histories_are_bounded(model, trials):
 
 
 @pytest.mark.parametrize(
-    ("columns", "ranked_by"),
+    ("columns", "experts", "weighed"),
     [
-        ({}, (1, 2)),
-        ({"names": ["x", "y"]}, (1, 2)),
-        ({"kinds": [0, 2]}, (2, 2)),
-        ({"names": ["learning_rate", "y"]}, (1, 1)),
-        ({"names": ["learning_rate", "y"], "kinds": [0, 1]}, (1, 1)),
-        ({"names": ["learning_rate", "y"], "kinds": [0, 2]}, (2, 2)),
-        ({"names": ["learning_rate", "y"], "kinds": [0, 2], "recipe": {"rank_with": "predictor"}}, (1, 1)),
-        ({"recipe": {"rank_with": "gp"}}, (1, 1)),
-        ({"recipe": {"rank_with": "both"}}, (2, 2)),
+        ({}, 2, True),
+        ({"names": ["learning_rate", "y"]}, 2, True),
+        ({"names": ["learning_rate", "y"], "kinds": [0, 1]}, 2, True),
+        ({"kinds": [0, 2]}, 2, False),
+        ({"names": ["learning_rate", "y"], "kinds": [0, 2]}, 2, False),
+        ({"names": ["learning_rate", "y"], "kinds": [0, 2], "recipe": {"rank_with": "evidence"}}, 2, True),
+        ({"recipe": {"rank_with": "predictor"}}, 1, False),
+        ({"recipe": {"rank_with": "gp"}}, 1, False),
+        ({"recipe": {"rank_with": "both"}}, 2, False),
     ],
 )
-def test_what_ranks_follows_from_what_is_known_of_the_columns(model, columns, ranked_by):
-    policy = PretrainedPolicy(model, **columns)
-    for trials in (6, 7, 8, 9):
-        seen = quadratic_history(trials, dim=2)
-        (names,) = policy._rankers(seen, 1)
-        assert len(names) == ranked_by[trials % 2]
+def test_what_ranks_follows_from_what_is_known_of_the_columns(model, monkeypatch, columns, experts, weighed):
+    made = []
+
+    class Recorded(Panel):
+        def __init__(self, who, log_weights=None):
+            super().__init__(who, log_weights)
+            made.append((len(who), log_weights is not None))
+
+    monkeypatch.setattr(pretrained_policy, "Panel", Recorded)
+    monkeypatch.setattr(panel, "Panel", Recorded)
+    PretrainedPolicy(model, **columns).suggest(quadratic_history(7, dim=2))
+    assert made == [(experts, weighed)]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 from scipy.stats import qmc
 
@@ -67,6 +68,37 @@ def test_a_climb_does_not_end_at_a_known_configuration():
     seen = History(x, [0.0, 1.0, 2.0])
     point = Ranker(seen).climb(np.array([[0.9], [0.95]]))
     assert not (point == x).all(axis=1).any()
+
+
+def test_held_out_densities_are_those_of_a_process_without_the_trials():
+    seen = history(12)
+    ranker = Ranker(seen)
+    model = ranker._model
+    with torch.no_grad():
+        x = torch.tensor(seen.x)
+        covariance = model.covar_module(x).to_dense().numpy() + float(
+            model.likelihood.noise.detach()
+        ) * np.eye(12)
+    mean = float(model.mean_module.constant.detach())
+    z = (seen.y - seen.y.mean()) / seen.y.std(ddof=1)
+    parts = [np.array([0, 3, 7]), np.array([1, 2, 4, 5]), np.array([6, 8, 9, 10, 11])]
+    found = ranker.held_out_log_density(parts)
+    for part in parts:
+        rest = np.setdiff1d(np.arange(12), part)
+        gain = np.linalg.solve(covariance[np.ix_(rest, rest)], covariance[np.ix_(rest, part)]).T
+        centre = mean + gain @ (z[rest] - mean)
+        variance = np.diag(covariance[np.ix_(part, part)] - gain @ covariance[np.ix_(rest, part)])
+        # In the units of y, which were divided by their deviation.
+        expected = stats.norm(centre, np.sqrt(variance)).logpdf(z[part]) - np.log(seen.y.std(ddof=1))
+        np.testing.assert_allclose(found[part], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_improvements_count_in_the_units_of_the_values():
+    points = np.random.default_rng(4).random((9, 2))
+    small, large = Ranker(history()), Ranker(History(history().x, 1000 * history().y))
+    np.testing.assert_allclose(small.scores(points) + np.log(1000), large.scores(points), rtol=1e-6)
+    for ranker in (small, large):
+        np.testing.assert_allclose(ranker.belief(points).log_improvement(), ranker.scores(points), rtol=1e-4)
 
 
 def test_an_empty_history_is_refused():

@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 
 from diffhpo.arguments.finite_number import finite_number
 from diffhpo.arguments.whole_number import whole_number
 from diffhpo.errors import InputError
 from diffhpo.history import Array, History, check_pool
 from diffhpo.local_moves import LocalMoves
-from diffhpo.model.universal.belief import Belief
+from diffhpo.log_axes import LogAxes
 from diffhpo.model.universal.dimensions import CATEGORICAL, CONTINUOUS, MAX_DIM, STEPPED
 from diffhpo.model.universal.in_context import Generators, InContextModel
 from diffhpo.model.universal.model import UniversalModel
+from diffhpo.panel import GaussianProcessExpert, Panel, PredictorExpert, panel_by_evidence
 from diffhpo.parameter_roles import roles_of
 from diffhpo.policy import (
     Snap,
@@ -50,7 +50,7 @@ _LEAST = {
 }
 
 #: What may rank candidates, see `PretrainedRecipe.rank_with`.
-RANK_WITH = ("auto", "predictor", "gp", "both", "turns")
+RANK_WITH = ("auto", "predictor", "gp", "both", "evidence")
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,10 @@ class PretrainedRecipe:
     noisy: bool = True
     """Whether the expected improvement counts what the Predictor takes for noise."""
     rank_with: str = "auto"
-    """"predictor"; "gp", fitted to the run; "both", the mean of their ranks, without refinement; or "turns",
-    the predictor at every second trial and both at the others; in a batch predictor and GP choose by turns.
-    "auto" is "predictor" where the name of a parameter is known and none is categorical, "both" where one is,
-    and "turns" elsewhere: so validation tasks had it. Names tell of ranges that users of HPO-B's kind search;
-    in mixed spaces of other ranges they led to the bounds, from which a GP fitted to the run holds back. Told
-    nothing, the Predictor alone was best on tuning tasks, and both on BBOB's functions."""
+    """"predictor"; "gp", fitted to the run; "evidence", the mixture of both, weighted by what each says of
+    the run's own trials when they are held out, see `diffhpo.evidence`; or "both", the mean of their ranks,
+    without refinement. "auto" is "both" where a parameter is categorical and "evidence" elsewhere: so
+    validation tasks had it."""
     context_size: int = 100
     """Trials that are read, the most that training had; of more, `History.bounded` keeps the best, the latest
     and a spread."""
@@ -88,6 +86,10 @@ class PretrainedRecipe:
     joint: int = 64
     """Configurations of a batch that are chosen jointly; of a larger one the rest are drawn by the diffusion
     model alone."""
+    log_axes: bool = True
+    """Whether a column whose first trials spread over decades is searched on a logarithmic axis, see
+    `LogAxes`. A search space says itself on which axis a parameter stands: where kinds are given nothing is
+    read off."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -95,8 +97,9 @@ class PretrainedRecipe:
                 least = _LEAST.get(field.name, 0)
                 whole_number(getattr(self, field.name), field.name, least=least, most=_MOST)
         object.__setattr__(self, "guidance", finite_number(self.guidance, "guidance"))
-        if not isinstance(self.noisy, bool):
-            raise InputError(f"noisy is {self.noisy!r}; True or False is needed")
+        for name in ("noisy", "log_axes"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} is {getattr(self, name)!r}; True or False is needed")
         if not isinstance(self.rank_with, str) or self.rank_with not in RANK_WITH:
             raise InputError(f"rank_with is {self.rank_with!r}; accepted: {', '.join(RANK_WITH)}")
         if self.generated + self.spread + self.elites < 1:
@@ -161,9 +164,8 @@ class PretrainedPolicy:
         self.steps = None if steps is None else list(steps)
         self.recipe = recipe if isinstance(recipe, PretrainedRecipe) else _recipe(recipe or {})
         self.executor = executor
-        told = self.roles is not None and bool((self.roles > 0).any())
         mixed = self.kinds is not None and bool((self.kinds == CATEGORICAL).any())
-        auto = "both" if mixed else "predictor" if told else "turns"
+        auto = "both" if mixed else "evidence"
         self._rank_with = auto if self.recipe.rank_with == "auto" else self.recipe.rank_with
         self._generators = Generators(self.model)
 
@@ -179,6 +181,23 @@ class PretrainedPolicy:
         if len(history) == 0:
             design = initial_design(history.dim, count, start=len(history.seen), seed=self.seed)
             return design if snap is None else snap(design)
+        axes = self._axes(history)
+        if axes is None:
+            return self._suggested(history, count, snap)
+
+        def snap_inward(points: Array) -> Array:
+            return points if snap is None else axes.inward(snap(axes.outward(points)))
+
+        return axes.outward(self._suggested(axes.of(history), count, snap_inward))
+
+    def _axes(self, history: History) -> LogAxes | None:
+        """On which to search, where they are not the history's own."""
+        if self.kinds is not None or not self.recipe.log_axes:
+            return None
+        axes = LogAxes(history)
+        return axes if axes.any else None
+
+    def _suggested(self, history: History, count: int, snap: Snap | None) -> Array:
         run = self.read(history)
         joint = min(count, self.recipe.joint)
         chosen = self._ranked(history, run, joint, snap)
@@ -207,25 +226,22 @@ class PretrainedPolicy:
         candidates = new_rows(candidates if snap is None else snap(candidates), history.seen)
         if len(candidates) == 0:  # a finite space of which all was seen
             return candidates
-        rankers = self._rankers(history, count)
-        ranker = _gaussian_process(history, rankers)
-        scorers = self._scorers(run, ranker, rankers[0])
-        scores = _scores(scorers, candidates)
+        panel = self._panel(history, run)
+        scores = panel.scores(candidates)
         rng = np.random.default_rng([self.seed, len(history), len(history.pending), 1])
-        # Two scorers that agree only roughly have no common peak to refine.
-        for round_ in range(self.recipe.refinements if len(scorers) == 1 else 0):
-            best = candidates[np.argsort(-_combined(scores), kind="stable")[:8]]
+        for round_ in range(self.recipe.refinements if panel.has_peaks else 0):
+            best = candidates[np.argsort(-scores, kind="stable")[:8]]
             around = self._around(best, 0.1 * 0.35**round_, history.dim, rng)
             around = around if snap is None else snap(around)
             around = new_rows(around, np.concatenate([history.seen, candidates]))
             if len(around):
                 candidates = np.concatenate([candidates, around])
-                scores = np.concatenate([scores, _scores(scorers, around)])
+                scores = np.concatenate([scores, panel.scores(around)])
         if len(candidates) <= count:
             return candidates
         if count == 1 and len(history.pending) == 0:
-            return candidates[np.argmax(_combined(scores))][None]
-        return candidates[self._choose_batch(history.pending, run, ranker, candidates, rankers)]
+            return candidates[np.argmax(scores)][None]
+        return candidates[panel.choose_batch(self._waiting(history, run), candidates, count)]
 
     @one_thread()
     def choose(self, history: History, pool: Array) -> int:
@@ -239,10 +255,12 @@ class PretrainedPolicy:
         if len(pool) == 1 or len(history) == 0:
             target = initial_design(pool.shape[1], 1, start=0, seed=self.seed)
             return int(((pool - target) ** 2).sum(1).argmin())
-        rankers = self._rankers(history, 1)
-        scorers = self._scorers(self.read(history), _gaussian_process(history, rankers), rankers[0])
+        axes = self._axes(history)
+        if axes is not None:
+            history, pool = axes.of(history), axes.inward(pool)
+        panel = self._panel(history, self.read(history))
         parts = np.array_split(pool, -(-len(pool) // self.recipe.pool_chunk))
-        return int(_combined(np.concatenate([_scores(scorers, part) for part in parts])).argmax())
+        return int(np.concatenate([panel.scores(part) for part in parts]).argmax())
 
     @torch_defaults()
     def read(self, history: History) -> InContextModel:
@@ -256,10 +274,7 @@ class PretrainedPolicy:
         for name, given in (("names", self.names), ("kinds", self.kinds), ("steps", self.steps)):
             if given is not None and len(given) != history.dim:
                 raise InputError(f"{name} has {len(given)} entries for {history.dim} dimensions")
-        worst = np.full(len(history.failed), history.y.min() if len(history) else 0.0)
-        tried = History(
-            np.concatenate([history.x, history.failed]), np.concatenate([history.y, worst])
-        ).bounded(self.recipe.context_size)
+        tried = self._tried(history)
         return InContextModel(
             self.model,
             torch.tensor(tried.x),
@@ -268,6 +283,13 @@ class PretrainedPolicy:
             roles=self.roles,
             generators=self._generators,
         )
+
+    def _tried(self, history: History) -> History:
+        """The trials that are read, failed ones at the worst value."""
+        worst = np.full(len(history.failed), history.y.min() if len(history) else 0.0)
+        return History(
+            np.concatenate([history.x, history.failed]), np.concatenate([history.y, worst])
+        ).bounded(self.recipe.context_size)
 
     def candidates(self, history: History, run: InContextModel, count: int = 1) -> Array:
         """What is ranked, (k, d): generated, spread over the cube, and around the best trials."""
@@ -312,68 +334,25 @@ class PretrainedPolicy:
         kinds = None if self.kinds is None else self.kinds.tolist()
         return LocalMoves(dim, kinds=kinds, steps=self.steps, parameters=self.names)
 
-    def _rankers(self, history: History, count: int) -> list[tuple[str, ...]]:
-        """What ranks for each of the next configurations: "predictor", "gp" or both."""
-        each = {"predictor": ("predictor",), "gp": ("gp",), "both": ("predictor", "gp")}
-        if self._rank_with != "turns":
-            return [each[self._rank_with]] * count
-        if count > 1:
-            return [each["gp" if place % 2 else "predictor"] for place in range(count)]
-        return [each["both" if (len(history) + len(history.pending)) % 2 else "predictor"]]
+    def _panel(self, history: History, run: InContextModel) -> Panel:
+        """What ranks."""
+        predictor = PredictorExpert(run, noisy=self.recipe.noisy)
+        if self._rank_with == "predictor":
+            return Panel([predictor])
+        if self._rank_with != "evidence":
+            process = GaussianProcessExpert(Ranker(history, warp=True))
+            return Panel([process] if self._rank_with == "gp" else [predictor, process])
+        rng = np.random.default_rng([self.seed, len(history), len(history.pending), 3])
+        return panel_by_evidence(run, self._tried(history), rng, noisy=self.recipe.noisy)
 
-    def _scorers(
-        self, run: InContextModel, ranker: Ranker | None, names: tuple[str, ...]
-    ) -> list[Callable[[Array], Array]]:
-        """What gives (k, d) configurations their (k,) log expected improvements."""
-
-        def predicted(points: Array) -> Array:
-            with torch.no_grad():
-                score = run.log_improvement(torch.from_numpy(points), noisy=self.recipe.noisy)
-            return score.double().numpy()
-
-        scorers: dict[str, Callable[[Array], Array]] = {"predictor": predicted}
-        if ranker is not None:
-            scorers["gp"] = ranker.scores
-        return [scorers[name] for name in names]
-
-    def _choose_batch(
-        self,
-        waiting: Array,
-        run: InContextModel,
-        ranker: Ranker | None,
-        points: Array,
-        rankers: Sequence[tuple[str, ...]],
-    ) -> list[int]:
-        """Greedy: the best by expected improvement, given what waits and the earlier choices at their
-        predicted means."""
-        if len(waiting) > self.recipe.pending_size:
-            with torch.no_grad():
-                score = run.log_improvement(torch.from_numpy(waiting.copy()), noisy=self.recipe.noisy)
-            waiting = waiting[np.argsort(-score.numpy(), kind="stable")[: self.recipe.pending_size]]
-        pending = len(waiting)
-        points = np.concatenate([waiting, points])
-        beliefs: dict[str, Belief] = {}
-        if any("predictor" in names for names in rankers):
-            beliefs["predictor"] = run.belief(torch.from_numpy(points), noisy=self.recipe.noisy)
-        if ranker is not None:
-            beliefs["gp"] = ranker.belief(points)
-        for index in range(pending):
-            for belief in beliefs.values():
-                belief.believe(index)
-        chosen: list[int] = []
-        for names in rankers:
-            for belief in beliefs.values() if chosen else ():
-                belief.believe(pending + chosen[-1])
-            scores = [beliefs[name].log_improvement().double().numpy() for name in names]
-            combined = _combined(np.stack(scores, axis=1)[pending:])
-            combined[chosen] = -np.inf
-            chosen.append(int(combined.argmax()))
-        return chosen
-
-
-def _gaussian_process(history: History, rankers: Sequence[tuple[str, ...]]) -> Ranker | None:
-    """Fitted to the run, where it ranks at all."""
-    return Ranker(history, warp=True) if any("gp" in names for names in rankers) else None
+    def _waiting(self, history: History, run: InContextModel) -> Array:
+        """The pending configurations that a choice is conditioned on, the most promising ones."""
+        waiting = history.pending
+        if len(waiting) <= self.recipe.pending_size:
+            return waiting
+        with torch.no_grad():
+            score = run.log_improvement(torch.from_numpy(waiting.copy()), noisy=self.recipe.noisy)
+        return waiting[np.argsort(-score.numpy(), kind="stable")[: self.recipe.pending_size]]
 
 
 def _recipe(settings: Any) -> PretrainedRecipe:
@@ -401,15 +380,3 @@ def _check_columns(
             good = False
         if not good:
             raise InputError(f"{argument}[{index}] is {one!r}; accepted: {accepted}")
-
-
-def _scores(scorers: Sequence[Callable[[Array], Array]], points: Array) -> Array:
-    """(k, d) configurations -> (k, scorers)."""
-    return np.stack([score(points) for score in scorers], axis=1)
-
-
-def _combined(scores: Array) -> Array:
-    """(k, scorers) -> (k,): the mean of the ranks, or the scores where there is one scorer."""
-    if scores.shape[1] == 1:
-        return scores[:, 0]
-    return rankdata(scores, axis=0).mean(axis=1)

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
+from torch import Tensor
 
 from diffhpo.acquisition import climb_acquisition, outcome_scale, score_candidates, select_batch
 from diffhpo.gaussian_process import fit_gaussian_process
@@ -76,35 +80,60 @@ class Ranker:
         return chosen.numpy()
 
     def scores(self, candidates: Array) -> Array:
-        """(k, d) candidates -> (k,) LogEI."""
+        """(k, d) candidates -> (k,) LogEI, in the units of the values."""
         return score_candidates(self._model, torch.tensor(candidates), self._best).numpy()
 
     def belief(self, candidates: Array) -> Belief:
-        """The joint prediction of (k, d) candidates, to be conditioned on some of them."""
-        x = torch.from_numpy(candidates)
-        kernel = cast("MaternKernel", self._model.covar_module)
-        lengthscale, constant = kernel.lengthscale.detach(), self._model.mean_module.constant.detach()
-        trials = self._model.train_inputs[0] / lengthscale
+        """The joint prediction of (k, d) candidates, to be conditioned on some of them; in the units of the
+        values."""
+        lengthscale, constant = self._lengthscale, self._model.mean_module.constant.detach()
+        joint = self._process.joint((torch.from_numpy(candidates) / lengthscale)[None, None])
+        location, scale = outcome_scale(self._model)
+        predicted = GaussianMixture(
+            torch.zeros(1, len(candidates), 1, dtype=torch.float64),
+            location + scale * (constant + joint.mean).mT,
+            scale * joint.variance.mT.sqrt(),
+        )
+        best = torch.tensor([[self._best]], dtype=torch.float64)
+        return Belief(predicted, joint, best, noisy=False)
+
+    def held_out_log_density(self, folds: Sequence[NDArray[np.int64]]) -> Array:
+        """(n,) log densities of each trial's value, given the trials of the other folds and the
+        hyperparameters of the fit to all (Rasmussen and Williams 2006, eq. 5.10 to 5.12, for parts).
+
+        Args:
+            folds: parts of 0 to n - 1, each trial in one of them; n at most 300, so that no trial was left
+                out of the fit.
+        """
+        process = self._process
+        inverse = torch.cholesky_inverse(process.factor[0, 0])
+        weights = process.weights[0, 0]
+        log_scale = math.log(outcome_scale(self._model)[1])
+        out = np.empty(len(weights))
+        for fold in folds:
+            covariance = torch.linalg.inv(inverse[fold][:, fold])
+            residual, variance = covariance @ weights[fold], covariance.diagonal()
+            density = -0.5 * (residual**2 / variance + variance.log() + math.log(2 * math.pi))
+            out[fold] = density.numpy() - log_scale
+        return out
+
+    @property
+    def _lengthscale(self) -> Tensor:
+        return cast("MaternKernel", self._model.covar_module).lengthscale.detach()
+
+    @cached_property
+    def _process(self) -> GaussianProcesses:
+        """The fitted process, of standardised values, with its factor."""
+        trials = self._model.train_inputs[0] / self._lengthscale
         values = self._model.train_targets
-        amplitude = torch.ones(1, 1, dtype=torch.float64)
-        processes = GaussianProcesses.condition(
+        return GaussianProcesses.condition(
             ("matern52",),
             trials[None, None],
-            (values - constant)[None, None],
-            amplitude,
+            (values - self._model.mean_module.constant.detach())[None, None],
+            torch.ones(1, 1, dtype=torch.float64),
             self._model.likelihood.noise.detach().view(1, 1) - JITTER,  # at least that, see NOISE_FLOORS
             torch.ones(1, len(values), dtype=torch.bool),
         )
-        points = (x / lengthscale)[None, None]
-        joint = processes.joint(points)
-        location, scale = outcome_scale(self._model)
-        predicted = GaussianMixture(
-            torch.zeros(1, len(x), 1, dtype=torch.float64),
-            (constant + joint.mean).mT,
-            joint.variance.mT.sqrt(),
-        )
-        best = torch.tensor([[(self._best - location) / scale]], dtype=torch.float64)
-        return Belief(predicted, joint, best, noisy=False)
 
     def climb(self, *groups: Array, starts: int = 2) -> Array:
         """The point where LogEI is largest among those that gradients reach from the best of each group.

@@ -49,6 +49,10 @@ class GaussianMixture:
     means: Tensor
     deviations: Tensor
 
+    def double(self) -> GaussianMixture:
+        """The same in float64."""
+        return GaussianMixture(self.log_weights.double(), self.means.double(), self.deviations.double())
+
     @property
     def mean(self) -> Tensor:
         """(...,)"""

@@ -30,13 +30,13 @@ class PredictedValues:
     def log_prob(self, y: Tensor) -> Tensor:
         """(N,) log densities at (N,) values."""
         y = y.double().unsqueeze(0)
-        density = _double(self.mixture).log_prob(self.scale.standardise(y)) + self.scale.log_slope(y)
+        density = self.mixture.double().log_prob(self.scale.standardise(y)) + self.scale.log_slope(y)
         return density.squeeze(0)
 
     def cdf(self, y: Tensor) -> Tensor:
         """(N,) probabilities of at most (N,) values."""
         z = self.scale.standardise(y.double().unsqueeze(0))
-        return _double(self.mixture).cdf(z).squeeze(0)
+        return self.mixture.double().cdf(z).squeeze(0)
 
     @property
     def median(self) -> Tensor:
@@ -51,7 +51,7 @@ class PredictedValues:
         """
         if not 0 < level < 1:
             raise InputError(f"level is {level}; a probability between 0 and 1 is needed")
-        mixture = _double(self.mixture)
+        mixture = self.mixture.double()
         low = (mixture.means - 8 * mixture.deviations).amin(-1)
         high = (mixture.means + 8 * mixture.deviations).amax(-1)
         for _ in range(60):
@@ -59,10 +59,6 @@ class PredictedValues:
             below = mixture.cdf(middle) < level
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
         return self.scale.restore((low + high) / 2).squeeze(0)
-
-
-def _double(mixture: GaussianMixture) -> GaussianMixture:
-    return GaussianMixture(mixture.log_weights.double(), mixture.means.double(), mixture.deviations.double())
 
 
 class Generators:
