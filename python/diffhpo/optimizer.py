@@ -11,6 +11,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
+from itertools import islice
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
@@ -210,12 +211,15 @@ class Optimizer:
         One that is a trial already, or waits already, is passed over.
 
         Raises:
-            InputError: if it is no list of configurations.
+            InputError: if it is no list of configurations, or one of more than 100,000.
             SpaceError: if one is not of the space; none is taken then.
         """
         if isinstance(configurations, (str, bytes, Mapping)) or not isinstance(configurations, Iterable):
             raise InputError(f"configurations is {configurations!r}; a list of dictionaries is needed")
-        units = [self.space.encode(configuration) for configuration in configurations]
+        given = list(islice(configurations, MOST_ASKED + 1))
+        if len(given) > MOST_ASKED:
+            raise InputError(f"configurations are more than {MOST_ASKED:,}; give at most so many at once")
+        units = [self.space.encode(configuration) for configuration in given]
         known = self._stack([*(trial.unit for trial in self._trials), *self._queue])
         self._queue += list(new_rows(self._stack(units), known))
 
@@ -310,7 +314,8 @@ class Optimizer:
             progress: show a bar on stderr.
 
         Raises:
-            InputError: on a bad number, or an objective that returns anything but a number.
+            InputError: on a bad number, an objective that returns anything but a number or cannot be sent to
+                processes, or an executor that takes no evaluations.
             InputError: from inside of an objective, or of another thread, while a run is going on.
             CheckpointError: if `path` cannot be written: before the first evaluation where that can be known,
                 and else after the value was told.
@@ -451,11 +456,16 @@ class Optimizer:
             policy: needed where the optimizer had been given one.
 
         Raises:
+            InputError: if `space` is no Space or `policy` no policy.
             CheckpointError: if the file is missing, damaged, of a later version or of another space, or lacks
                 what must then be given.
         """
         from diffhpo.optimizer_file import read_state
 
+        if not (space is None or isinstance(space, Space)):
+            raise InputError(f"space is {type(space).__name__}; a diffhpo.Space is needed")
+        if policy is not None:
+            check_policy(policy)
         space, state = read_state(path, space, policy_given=policy is not None)
         try:
             optimizer = cls(

@@ -6,7 +6,7 @@ import datetime
 import os
 import pickle
 import threading
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from decimal import Decimal
 from multiprocessing import get_context
 from pathlib import Path
@@ -261,6 +261,104 @@ def test_a_broken_pool_is_no_failed_trial():
 
 def dies(parameters):
     os._exit(3)
+
+
+class Answers(Executor):
+    """Submits nothing and answers what it was given."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def submit(self, *_):
+        return self.answer()
+
+
+def cancelled():
+    future = Future()
+    future.cancel()
+    return future
+
+
+def closed():
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    return pool
+
+
+@pytest.mark.parametrize(
+    ("executor", "message"),
+    [
+        (closed(), "executor takes no evaluations: cannot schedule new futures after shutdown"),
+        (Answers(lambda: 3), "executor's submit returned 3"),
+        (Answers(cancelled), "^$"),
+    ],
+)
+def test_an_executor_that_does_not_evaluate_is_named(executor, message):
+    one = optimizer()
+    with pytest.raises((InputError, CancelledError), match=message):
+        one.run(value, 2, executor=executor, progress=False)
+    assert [trial.pending for trial in one.trials] == [True]
+    one.run(value, 2, progress=False)
+    assert [trial.pending for trial in one.trials] == [False, False]
+
+
+def test_an_executor_that_is_shut_down_during_a_run_ends_it():
+    """`concurrent.futures.wait` waits for ever for futures that `shutdown(cancel_futures=True)` cancels."""
+    one, pool = optimizer(), ThreadPoolExecutor(1)
+
+    def shut(parameters):
+        pool.shutdown(wait=False, cancel_futures=True)
+        return 1.0
+
+    errors = []
+
+    def run():
+        try:
+            one.run(shut, 3, workers=3, executor=pool, progress=False)
+        except (CancelledError, InputError) as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert len(errors) == 1
+    assert one.trials[-1].pending
+    one.run(value, 3, progress=False)
+    assert not any(trial.pending for trial in one.trials)
+
+
+def test_an_objective_that_no_process_can_be_sent_is_named():
+    one = optimizer()
+    with (
+        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
+        pytest.raises(InputError, match=r"objective is .*cannot be sent to the executor's processes"),
+    ):
+        one.run(lambda p: 1.0, 2, executor=pool, progress=False)
+    assert one.trials == []
+
+
+@pytest.mark.parametrize("progress", ["no", 1, None])
+def test_progress_is_true_or_false(progress):
+    with pytest.raises(InputError, match=r"progress is .*True or False"):
+        optimizer().run(value, 1, progress=progress)
+
+
+def test_configurations_without_an_end_are_not_enqueued():
+    one = optimizer()
+    with pytest.raises(InputError, match="more than 100,000"):
+        one.enqueue({"lr": 0.5, "depth": 1, "kind": "a"} for _ in iter(int, 1))
+    assert one.ask()[0].parameters["lr"] != 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"policy": 3}, "policy is 3; an object"), ({"space": 3}, "space is int; a diffhpo.Space")],
+)
+def test_a_wrong_argument_of_load_does_not_blame_the_file(arguments, message, tmp_path):
+    optimizer().save(tmp_path / "run")
+    with pytest.raises(InputError, match=message):
+        Optimizer.load(tmp_path / "run", **arguments)
 
 
 def test_threads_ask_and_tell_at_once():
