@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
 from itertools import islice
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -34,6 +34,9 @@ from diffhpo.policy import MOST_ASKED, Policy, check_policy, check_seed, new_row
 from diffhpo.pretrained_policy import PretrainedPolicy
 from diffhpo.space import Space
 from diffhpo.trial import Suggestion, Trial, check_as_asked, checked_failed, checked_value
+
+if TYPE_CHECKING:
+    from diffhpo.optimizer_file import OptimizerState
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -310,7 +313,8 @@ class Optimizer:
                 other `concurrent.futures.Executor`. It is not shut down.
             catch: exceptions of the objective that mark a failed trial; others are raised.
             path: a file that is saved after every value, see `save`; meanwhile `path`.lock keeps other
-                processes from it, on POSIX systems.
+                processes from it, on POSIX systems. One that exists is replaced if all its values are among
+                this optimizer's, as after `load`.
             progress: show a bar on stderr.
 
         Raises:
@@ -318,7 +322,8 @@ class Optimizer:
                 processes, or an executor that takes no evaluations.
             InputError: from inside of an objective, or of another thread, while a run is going on.
             CheckpointError: if `path` cannot be written: before the first evaluation where that can be known,
-                and else after the value was told.
+                and else after the value was told; or if it is a file of something else, or of values that
+                this optimizer was not told.
             RunError: if another process runs on `path`.
 
         Example:
@@ -329,9 +334,11 @@ class Optimizer:
             True
         """
         from diffhpo.evaluation import evaluate
-        from diffhpo.optimizer_file import locked
+        from diffhpo.optimizer_file import check_replaceable, locked
 
         with self._only_run(), locked(path):
+            if path is not None:
+                check_replaceable(path, self._state())
             evaluate(
                 self,
                 objective,
@@ -422,22 +429,25 @@ class Optimizer:
             ...     Optimizer.load(folder + "/run.safetensors").best
             ({'depth': 2}, 0.5)
         """
-        from diffhpo.optimizer_file import OptimizerState, write_state
+        from diffhpo.optimizer_file import write_state
 
-        write_state(
-            path,
-            self.space,
-            OptimizerState(
-                units=self._stack([trial.unit for trial in self._trials]),
-                values=np.array([t.value or 0.0 for t in self._trials]),
-                told=np.array([t.value is not None for t in self._trials], dtype=bool),
-                failed=np.array([trial.failed for trial in self._trials], dtype=bool),
-                queue=self._stack(self._queue),
-                seed=self.seed,
-                direction=self.direction,
-                initial=self.initial,
-                own_policy=self._own_policy,
-            ),
+        write_state(path, self.space, self._state())
+
+    @_one_at_a_time
+    def _state(self) -> OptimizerState:
+        """What `save` writes."""
+        from diffhpo.optimizer_file import OptimizerState
+
+        return OptimizerState(
+            units=self._stack([trial.unit for trial in self._trials]),
+            values=np.array([t.value or 0.0 for t in self._trials]),
+            told=np.array([t.value is not None for t in self._trials], dtype=bool),
+            failed=np.array([trial.failed for trial in self._trials], dtype=bool),
+            queue=self._stack(self._queue),
+            seed=self.seed,
+            direction=self.direction,
+            initial=self.initial,
+            own_policy=self._own_policy,
         )
 
     @classmethod

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from diffhpo import Categorical, Float, Int, Optimizer, Space, Suggestion, Trial
 from diffhpo.errors import CheckpointError, InputError
@@ -413,6 +414,46 @@ def test_a_path_that_cannot_be_written_is_told_before_an_evaluation(path, tmp_pa
         Optimizer.minimize(lambda p: evaluated.append(p) or 1.0, SPACE, 2, path=path, progress=False)
     assert evaluated == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_values_that_a_run_does_not_know_of_are_not_replaced(tmp_path):
+    """A script that makes its optimizer anew and runs on the file of its last run: the values were lost."""
+    path, evaluated = tmp_path / "run", []
+
+    def counted(parameters):
+        evaluated.append(parameters)
+        return parameters["lr"] if len(evaluated) % 3 else float("nan")
+
+    first = optimizer()
+    first.run(counted, 4, path=path, progress=False)
+    first.run(counted, 1, path=path, progress=False)
+    saved = path.read_bytes()
+    again = optimizer()
+    again.ask(5)
+    for known in ([], first.trials[:4]):
+        again.tell(known)
+        with pytest.raises(CheckpointError, match=r"this optimizer was not told.*Optimizer\.load"):
+            again.run(counted, 1, path=path, progress=False)
+        assert path.read_bytes() == saved
+    again.tell(first.trials[4:])
+    again.run(counted, 1, path=path, progress=False)
+    Optimizer.load(path, policy=Sobol()).run(counted, 1, path=path, progress=False)
+    assert len(evaluated) == 7
+    with pytest.raises(CheckpointError, match="7 values"):
+        optimizer(seed=9).run(counted, 1, path=path, progress=False)
+
+
+@pytest.mark.parametrize("content", [b"a,y\n1,2\n", b"", None])
+def test_a_run_replaces_no_file_of_something_else(content, tmp_path):
+    path = tmp_path / "results.csv"
+    if content is None:
+        save_file({"weights": torch.ones(2)}, path)
+    else:
+        path.write_bytes(content)
+    content = path.read_bytes()
+    with pytest.raises(CheckpointError, match=r"results\.csv is there and cannot be continued.*name another"):
+        optimizer().run(value, 1, path=path, progress=False)
+    assert path.read_bytes() == content
 
 
 def test_what_stands_at_the_path_is_not_replaced_unless_it_is_a_file(tmp_path, monkeypatch):
