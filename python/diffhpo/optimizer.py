@@ -193,14 +193,14 @@ class Optimizer:
                     "suggestions spread over the space; check the objective, or tell the space what to leave "
                     "out",
                     AllFailedWarning,
-                    stacklevel=2,
+                    stacklevel=3,
                 )
             units = new.extend(history, units, n)
         if len(units) < n:
             warnings.warn(
                 f"{n} configurations were asked for; the space has {len(units)} that are new",
                 ExhaustedWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         first = len(self._trials)
         self._queue = self._queue[n:]
@@ -280,7 +280,7 @@ class Optimizer:
             check_as_asked(trial, self.space.decode(known.unit), self.space.parameters)
         if not known.pending:
             if known.value == number and known.failed == failed:
-                warnings.warn(f"trial {index} was told the same before", InputWarning, stacklevel=2)
+                warnings.warn(f"trial {index} was told the same before", InputWarning, stacklevel=3)
                 return
             state = "failed" if known.failed else f"value {known.value}"
             raise InputError(f"trial {index} was told before, as {state}; a trial has one value")
