@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """float32 for one thread, against what `torch.set_default_dtype` gives a process."""
 
+import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -83,6 +84,13 @@ def test_inside_of_itself_and_after_an_error_it_ends(default):
         assert torch.zeros(1).dtype == torch.float32
 
 
+def test_nothing_is_entered_where_it_is_the_default(monkeypatch):
+    """It costs a call of Python for every one of torch."""
+    monkeypatch.setattr("diffhpo.process.torch_defaults._Float32", None)
+    with float32(), float32():
+        assert torch.zeros(1).dtype == torch.float32
+
+
 def test_another_thread_keeps_its_default(default):
     made = []
     with float32():
@@ -90,6 +98,36 @@ def test_another_thread_keeps_its_default(default):
         thread.start()
         thread.join(20)
     assert made == [default]
+
+
+def product():
+    """A product of two matrices of bfloat16's digits, which autocast rounds."""
+    matrix = torch.linspace(0, 1, 9).reshape(3, 3)
+    return matrix @ matrix
+
+
+STATES = {
+    "inference mode": torch.inference_mode,
+    "no gradients": torch.no_grad,
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "another device": lambda: torch.device("meta"),
+    "torch's own": contextlib.nullcontext,
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_torch_is_as_it_is_by_default(name):
+    expected = product()
+    with STATES[name](), torch_defaults():
+        weight = torch.ones(1).requires_grad_()
+        (2 * weight).backward()
+        found = product()
+        assert not torch.is_inference_mode_enabled()
+        assert not torch.is_autocast_enabled("cpu")
+    assert weight.grad.item() == 2
+    assert found.device.type == "cpu"
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected)
 
 
 X = np.random.default_rng(0).random((9, 3))
