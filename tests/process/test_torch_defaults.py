@@ -130,6 +130,33 @@ def test_torch_is_as_it_is_by_default(name):
     assert torch.equal(found, expected)
 
 
+@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="before torch 2.9")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: torch.set_float32_matmul_precision("medium"),
+        lambda: setattr(torch.backends.mkldnn.matmul, "fp32_precision", "bf16"),
+        lambda: setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32"),
+        lambda: None,
+    ],
+)
+def test_products_are_those_of_float32_and_the_callers_precision_comes_back(change):
+    backends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+    matrix = torch.rand(128, 128, generator=torch.Generator().manual_seed(0))
+    expected = matrix @ matrix
+    try:
+        change()
+        before = [backend.fp32_precision for backend in backends]
+        with torch_defaults(), torch_defaults():
+            assert {backend.fp32_precision for backend in backends} <= {"none", "ieee"}
+            assert torch.equal(matrix @ matrix, expected)
+        assert [backend.fp32_precision for backend in backends] == before
+    finally:
+        torch.set_float32_matmul_precision("highest")
+        for backend in backends:
+            backend.fp32_precision = "none"
+
+
 X = np.random.default_rng(0).random((9, 3))
 SEEN = History(X, np.sin(5 * X).sum(1))
 
