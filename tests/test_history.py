@@ -99,6 +99,20 @@ def test_repeats_are_kept_if_their_values_differ():
     assert history.y.tolist() == [1.0, 2.0, 3.0]
 
 
+def test_which_of_many_repeats_are_kept():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 3, size=(200, 2)) / 2
+    x[rng.integers(0, 200, 20), 0] = -0.0
+    y = rng.integers(0, 2, size=200) * 1.0
+    seen, kept = set(), []
+    for row in np.column_stack([x, y]).tolist():
+        if tuple(row) not in seen:  # -0.0 is 0.0 here, too
+            seen.add(tuple(row))
+            kept.append(row)
+    history = History(x, y)
+    assert np.column_stack([history.x, history.y]).tolist() == kept
+
+
 def test_an_empty_history_knows_its_dimension():
     history = History(np.empty((0, 4)), [])
     assert (len(history), history.dim) == (0, 4)

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
+import copy
+import inspect
+import os
 import threading
+import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_all
 from multiprocessing import get_context
@@ -9,6 +14,7 @@ import numpy as np
 import pytest
 
 from diffhpo.errors import (
+    AllFailedWarning,
     CheckpointError,
     DimensionWarning,
     ExhaustedWarning,
@@ -371,6 +377,116 @@ def test_minimize_continues_a_file(tmp_path):
         Optimizer.maximize(value, MIXED, 9, path=path, progress=False)
     with pytest.raises(CheckpointError, match="another space"):
         Optimizer.minimize(value, Space({"a": Int(1, 3)}), 9, path=path, progress=False)
+
+
+@pytest.mark.parametrize(("wanted", "more"), [(3, 0), (4, 0), (5, 1), (7, 3)])
+def test_minimize_evaluates_what_a_file_lacks_and_no_more(wanted, more, tmp_path):
+    path, evaluated = tmp_path / "run.safetensors", []
+    Optimizer.minimize(lambda p: -value(p), MIXED, 4, path=path, progress=False)
+    found = Optimizer.minimize(
+        lambda p: evaluated.append(p) or -value(p), MIXED, wanted, path=path, progress=False
+    )
+    assert (len(evaluated), len(found.trials)) == (more, 4 + more)
+
+
+def test_defaults_are_those_that_the_pages_tell():
+    """50 trials, one after the other, of seed 0, with a bar; five of them from the initial design."""
+    for call in (Optimizer.minimize, Optimizer.maximize):
+        defaults = {name: one.default for name, one in inspect.signature(call).parameters.items()}
+        assert [defaults[name] for name in ("n_trials", "seed", "workers", "catch")] == [50, 0, 1, ()]
+        assert defaults["progress"] is True
+    defaults = {name: one.default for name, one in inspect.signature(Optimizer.run).parameters.items()}
+    assert (defaults["workers"], defaults["progress"]) == (1, True)
+    assert Optimizer(MIXED, policy=Sobol()).seed == 0
+    assert Optimizer(MIXED, policy=Sobol()).initial == 5
+
+
+def test_a_best_value_of_zero_is_zero():
+    optimizer = Optimizer(MIXED, policy=Sobol())
+    for number, told in enumerate((-1.0, 0.0, -2.0)):
+        optimizer.tell(optimizer.ask()[0], told)
+        assert optimizer.best[1] == max((-1.0, 0.0, -2.0)[: number + 1])
+
+
+def test_ids_that_were_not_asked_for_are_told_with_those_that_were():
+    optimizer = Optimizer(MIXED, policy=Sobol())
+    with pytest.raises(InputError, match="trial 0 is unknown; none was asked for"):
+        optimizer.tell(0, 1.0)
+    optimizer.ask(3)
+    for number in (3, -1):
+        with pytest.raises(InputError, match=f"trial {number} is unknown; ids 0 to 2 were asked for"):
+            optimizer.tell(number, 1.0)
+
+
+def test_a_warning_names_the_line_of_the_caller():
+    """And so comes once for each such line, not once for all of them."""
+    optimizer = Optimizer(Space({"a": Int(1, 8)}), policy=Sobol(), initial=2)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for suggestion in optimizer.ask(5):
+            optimizer.tell(suggestion, failed=True)
+        optimizer.tell(0, failed=True)
+        optimizer.ask()
+        optimizer.ask(5)
+    assert [one.category for one in caught] == [
+        InputWarning,
+        AllFailedWarning,
+        AllFailedWarning,
+        ExhaustedWarning,
+    ]
+    assert {one.filename for one in caught} == {__file__}
+
+
+WAITING = {
+    "ask": lambda one: one.ask(),
+    "tell": lambda one: one.tell(0, 1.0),
+    "enqueue": lambda one: one.enqueue([]),
+    "save": lambda one: one.save(os.devnull),
+    "trials": lambda one: one.trials,
+    "history": lambda one: one.history,
+    "best": lambda one: one.best,
+    "copy": copy.copy,
+}
+
+
+@pytest.mark.parametrize("name", WAITING)
+def test_a_call_waits_for_that_of_another_thread(name):
+    """A policy that is asked in one thread while another reads or tells."""
+    entered, leave, done = threading.Event(), threading.Event(), threading.Event()
+
+    class Slow(Sobol):
+        def suggest(self, history, count=1, *, snap=None):
+            entered.set()
+            leave.wait(20)
+            return super().suggest(history, count, snap=snap)
+
+    optimizer = Optimizer(MIXED, policy=Slow(), initial=0)
+    optimizer.tell(MIXED.sample(1)[0], 0.5)
+
+    def call():
+        with contextlib.suppress(CheckpointError, InputError):
+            WAITING[name](optimizer)
+        done.set()
+
+    asking = threading.Thread(target=optimizer.ask)
+    asking.start()
+    assert entered.wait(20)
+    calling = threading.Thread(target=call)
+    calling.start()
+    try:
+        assert not done.wait(0.2)
+    finally:
+        leave.set()
+    assert done.wait(20)
+    asking.join(20)
+    calling.join(20)
+
+
+def test_methods_keep_their_names_and_pages():
+    for name in ("ask", "tell", "enqueue", "save"):
+        method = getattr(Optimizer, name)
+        assert method.__name__ == name
+        assert method.__doc__
 
 
 def test_save_and_load_go_on_with_the_same_bits(tmp_path):

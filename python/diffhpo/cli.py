@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from diffhpo.errors import DataError, DiffHPOError
+from diffhpo.errors import DataError, DiffHPOError, InputError
 from diffhpo.pretraining.commands import app as train
 from diffhpo.study.commands import app as bench
 
@@ -152,6 +152,9 @@ def suggest(
 
     if out is None and sys.stdout is None:
         raise DataError("standard output is closed; give a file with --out")
+    for option, given in (("--history", history), ("--space", space)):
+        if out is not None and given is not None and out.exists() and given.exists() and out.samefile(given):
+            raise InputError(f"--out is {out}, the file of {option}; name another")
     table = read_trial_table(history, objective)
     if space is None:
         searched, trials = infer_space(table), table.configurations()

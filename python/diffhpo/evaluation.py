@@ -5,19 +5,20 @@ from __future__ import annotations
 
 import math
 import os
+import queue
 import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import (
-    FIRST_COMPLETED,
     BrokenExecutor,
     CancelledError,
     Executor,
     Future,
+    ProcessPoolExecutor,
     ThreadPoolExecutor,
-    wait,
 )
 from functools import partial
+from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
@@ -49,6 +50,10 @@ def evaluate(
         raise InputError(f"objective is {objective!r}; a function of a configuration is needed")
     if executor is not None and not callable(getattr(executor, "submit", None)):
         raise InputError(f"executor is {executor!r}; a concurrent.futures.Executor is needed")
+    if isinstance(executor, ProcessPoolExecutor):
+        _check_can_be_sent(objective)
+    if not isinstance(progress, bool):
+        raise InputError(f"progress is {progress!r}; True or False is needed")
     catch = _exceptions(catch)
     if path is not None:
         optimizer.save(path)  # a path that cannot be written is told before the first evaluation
@@ -109,12 +114,19 @@ def _at_once(
     finish: Callable[[Suggestion, float | None], None],
 ) -> None:
     running: dict[Future[float], Suggestion] = {}
+    # Told by each future itself: `concurrent.futures.wait` waits for ever for one that was cancelled by
+    # `Executor.shutdown(cancel_futures=True)`.
+    ended: queue.SimpleQueue[Future[float]] = queue.SimpleQueue()
     while True:
         while len(running) < workers and (suggestion := following()) is not None:
-            running[pool.submit(objective, dict(suggestion.parameters))] = suggestion
+            future = _submitted(pool, objective, suggestion)
+            running[future] = suggestion
+            future.add_done_callback(ended.put)
         if not running:
             return
-        done = wait(running, return_when=FIRST_COMPLETED).done
+        done = [ended.get()]
+        while not ended.empty():
+            done.append(ended.get())
         failure: BaseException | None = None
         for future in sorted(done, key=lambda one: running[one].id):
             suggestion = running.pop(future)
@@ -128,6 +140,30 @@ def _at_once(
             for future in running:
                 future.cancel()
             raise failure
+
+
+def _submitted(pool: Executor, objective: Objective, suggestion: Suggestion) -> Future[float]:
+    try:
+        future = pool.submit(objective, dict(suggestion.parameters))
+    except BrokenExecutor:
+        raise
+    except RuntimeError as error:
+        raise InputError(f"executor takes no evaluations: {error}; give one that is not shut down") from error
+    if not callable(getattr(future, "add_done_callback", None)):
+        raise InputError(
+            f"executor's submit returned {future!r}; the Future of a concurrent.futures.Executor is needed"
+        )
+    return future
+
+
+def _check_can_be_sent(objective: Objective) -> None:
+    try:
+        ForkingPickler.dumps(objective)
+    except Exception as error:  # whatever a foreign type raises
+        raise InputError(
+            f"objective is {objective!r}, which cannot be sent to the executor's processes: {error}; define "
+            "it at the top level of a module"
+        ) from error
 
 
 def _number(value: Any, suggestion: Suggestion) -> float | None:

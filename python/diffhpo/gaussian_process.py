@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -19,6 +20,8 @@ from diffhpo.process.gpytorch_lock import gpytorch_lock
 
 if TYPE_CHECKING:
     from botorch.models import SingleTaskGP
+    from gpytorch.constraints import GreaterThan
+    from gpytorch.priors import LogNormalPrior
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -35,6 +38,9 @@ LARGEST_VALUE = 1e60
 
 #: Lower bounds of the noise variance (standardised units): BoTorch's own, then those of the retries.
 NOISE_FLOORS = (1e-4, 1e-3, 1e-2)
+
+#: BoTorch's lower bound of a lengthscale.
+SHORTEST = 2.5e-2
 
 #: Upper bounds of a lengthscale and of the noise variance, far beyond what the priors allow at an optimum: a
 #: line search on a flat objective may try a step that overflows.
@@ -180,18 +186,43 @@ def outcome_floor(y: Array) -> tuple[Array, float]:
 
 
 def _build_model(history: History, kernel: str) -> SingleTaskGP:
-    """The model at its initial hyperparameters, the modes of BoTorch's priors."""
+    """The model with BoTorch's priors and bounds, see `_log_normal`."""
     from botorch.models import SingleTaskGP
     from botorch.models.transforms.outcome import Standardize
-    from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
+    from gpytorch.kernels import MaternKernel, RBFKernel
+    from gpytorch.likelihoods import GaussianLikelihood
 
     values, floor = outcome_floor(history.y)
+    length_prior = _log_normal(SHORTEST, math.sqrt(2) + math.log(history.dim) * 0.5, math.sqrt(3))
+    noise_prior = _log_normal(NOISE_FLOORS[0], -4.0, 1.0)
+    kernel_class = RBFKernel if kernel == "rbf" else MaternKernel
     return SingleTaskGP(
         torch.tensor(history.x),
         torch.tensor(values).unsqueeze(1),
-        covar_module=get_covar_module_with_dim_scaled_prior(history.dim, use_rbf_kernel=kernel == "rbf"),
+        likelihood=GaussianLikelihood(noise_prior=noise_prior[0], noise_constraint=noise_prior[1]),
+        covar_module=kernel_class(
+            ard_num_dims=history.dim,
+            lengthscale_prior=length_prior[0],
+            lengthscale_constraint=length_prior[1],
+        ),
         outcome_transform=Standardize(m=1, min_stdv=floor),
     )
+
+
+def _log_normal(lower: float, location: float, scale: float) -> tuple[LogNormalPrior, GreaterThan]:
+    """A prior and a lower bound, in float32 as BoTorch has them.
+
+    GPyTorch and torch.distributions round what they are given to torch's default dtype, which is the
+    caller's. Hyperparameters would differ with it.
+    """
+    from gpytorch.constraints import GreaterThan
+    from gpytorch.priors import LogNormalPrior
+
+    numbers = (torch.tensor(number, dtype=torch.float32) for number in (location, scale))
+    prior = LogNormalPrior(*numbers)
+    bound = GreaterThan(lower, transform=None, initial_value=prior.mode)
+    bound.lower_bound = torch.tensor(lower, dtype=torch.float32)
+    return prior, bound
 
 
 def _maximise(objective: _NegativeLogPosterior, dim: int, shortest: float) -> tuple[Array, int]:

@@ -160,7 +160,10 @@ class History:
         values = check_values(y, len(configurations), y_argument)
         if len(values) > 1:
             rows = np.column_stack([configurations, values])
-            first = np.sort(np.unique(rows, axis=0, return_index=True)[1])
+            # Not np.unique: its comparisons of rows take what a signal's handler raises for a failure.
+            order = np.lexsort(rows.T)
+            new = np.append(True, (rows[order[1:]] != rows[order[:-1]]).any(axis=1))
+            first = np.sort(order[new])
             configurations, values = configurations[first], values[first]
         parts = {x_argument: configurations}
         for name, given in (("failed", failed), ("pending", pending)):

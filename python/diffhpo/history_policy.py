@@ -21,6 +21,7 @@ from diffhpo.policy import (
     check_count,
     check_history,
     check_seed,
+    checked_snap,
     derived_seed,
     initial_design,
     new_rows,
@@ -108,10 +109,12 @@ class HistoryPolicy:
         few new points; the caller decides what then.
 
         Raises:
-            InputError: if `count` is no whole number or below 1.
+            InputError: if `count` is no whole number or below 1, or `snap` returns anything but a point of
+                the unit cube for each.
         """
         check_history(history)
         check_count(count)
+        snap = checked_snap(snap)
         if len(history) < FIRST_LEARNABLE:
             design = initial_design(history.dim, count, start=len(history.seen), seed=self.seed)
             return design if snap is None else snap(design)

@@ -11,7 +11,8 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -33,6 +34,9 @@ from diffhpo.policy import MOST_ASKED, Policy, check_policy, check_seed, new_row
 from diffhpo.pretrained_policy import PretrainedPolicy
 from diffhpo.space import Space
 from diffhpo.trial import Suggestion, Trial, check_as_asked, checked_failed, checked_value
+
+if TYPE_CHECKING:
+    from diffhpo.optimizer_file import OptimizerState
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -189,14 +193,14 @@ class Optimizer:
                     "suggestions spread over the space; check the objective, or tell the space what to leave "
                     "out",
                     AllFailedWarning,
-                    stacklevel=2,
+                    stacklevel=3,
                 )
             units = new.extend(history, units, n)
         if len(units) < n:
             warnings.warn(
                 f"{n} configurations were asked for; the space has {len(units)} that are new",
                 ExhaustedWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         first = len(self._trials)
         self._queue = self._queue[n:]
@@ -210,12 +214,15 @@ class Optimizer:
         One that is a trial already, or waits already, is passed over.
 
         Raises:
-            InputError: if it is no list of configurations.
+            InputError: if it is no list of configurations, or one of more than 100,000.
             SpaceError: if one is not of the space; none is taken then.
         """
         if isinstance(configurations, (str, bytes, Mapping)) or not isinstance(configurations, Iterable):
             raise InputError(f"configurations is {configurations!r}; a list of dictionaries is needed")
-        units = [self.space.encode(configuration) for configuration in configurations]
+        given = list(islice(configurations, MOST_ASKED + 1))
+        if len(given) > MOST_ASKED:
+            raise InputError(f"configurations are more than {MOST_ASKED:,}; give at most so many at once")
+        units = [self.space.encode(configuration) for configuration in given]
         known = self._stack([*(trial.unit for trial in self._trials), *self._queue])
         self._queue += list(new_rows(self._stack(units), known))
 
@@ -273,7 +280,7 @@ class Optimizer:
             check_as_asked(trial, self.space.decode(known.unit), self.space.parameters)
         if not known.pending:
             if known.value == number and known.failed == failed:
-                warnings.warn(f"trial {index} was told the same before", InputWarning, stacklevel=2)
+                warnings.warn(f"trial {index} was told the same before", InputWarning, stacklevel=3)
                 return
             state = "failed" if known.failed else f"value {known.value}"
             raise InputError(f"trial {index} was told before, as {state}; a trial has one value")
@@ -306,14 +313,17 @@ class Optimizer:
                 other `concurrent.futures.Executor`. It is not shut down.
             catch: exceptions of the objective that mark a failed trial; others are raised.
             path: a file that is saved after every value, see `save`; meanwhile `path`.lock keeps other
-                processes from it, on POSIX systems.
+                processes from it, on POSIX systems. One that exists is replaced if all its values are among
+                this optimizer's, as after `load`.
             progress: show a bar on stderr.
 
         Raises:
-            InputError: on a bad number, or an objective that returns anything but a number.
+            InputError: on a bad number, an objective that returns anything but a number or cannot be sent to
+                processes, or an executor that takes no evaluations.
             InputError: from inside of an objective, or of another thread, while a run is going on.
             CheckpointError: if `path` cannot be written: before the first evaluation where that can be known,
-                and else after the value was told.
+                and else after the value was told; or if it is a file of something else, or of values that
+                this optimizer was not told.
             RunError: if another process runs on `path`.
 
         Example:
@@ -324,9 +334,11 @@ class Optimizer:
             True
         """
         from diffhpo.evaluation import evaluate
-        from diffhpo.optimizer_file import locked
+        from diffhpo.optimizer_file import check_replaceable, locked
 
         with self._only_run(), locked(path):
+            if path is not None:
+                check_replaceable(path, self._state())
             evaluate(
                 self,
                 objective,
@@ -417,22 +429,25 @@ class Optimizer:
             ...     Optimizer.load(folder + "/run.safetensors").best
             ({'depth': 2}, 0.5)
         """
-        from diffhpo.optimizer_file import OptimizerState, write_state
+        from diffhpo.optimizer_file import write_state
 
-        write_state(
-            path,
-            self.space,
-            OptimizerState(
-                units=self._stack([trial.unit for trial in self._trials]),
-                values=np.array([t.value or 0.0 for t in self._trials]),
-                told=np.array([t.value is not None for t in self._trials], dtype=bool),
-                failed=np.array([trial.failed for trial in self._trials], dtype=bool),
-                queue=self._stack(self._queue),
-                seed=self.seed,
-                direction=self.direction,
-                initial=self.initial,
-                own_policy=self._own_policy,
-            ),
+        write_state(path, self.space, self._state())
+
+    @_one_at_a_time
+    def _state(self) -> OptimizerState:
+        """What `save` writes."""
+        from diffhpo.optimizer_file import OptimizerState
+
+        return OptimizerState(
+            units=self._stack([trial.unit for trial in self._trials]),
+            values=np.array([t.value or 0.0 for t in self._trials]),
+            told=np.array([t.value is not None for t in self._trials], dtype=bool),
+            failed=np.array([trial.failed for trial in self._trials], dtype=bool),
+            queue=self._stack(self._queue),
+            seed=self.seed,
+            direction=self.direction,
+            initial=self.initial,
+            own_policy=self._own_policy,
         )
 
     @classmethod
@@ -451,11 +466,16 @@ class Optimizer:
             policy: needed where the optimizer had been given one.
 
         Raises:
+            InputError: if `space` is no Space or `policy` no policy.
             CheckpointError: if the file is missing, damaged, of a later version or of another space, or lacks
                 what must then be given.
         """
         from diffhpo.optimizer_file import read_state
 
+        if not (space is None or isinstance(space, Space)):
+            raise InputError(f"space is {type(space).__name__}; a diffhpo.Space is needed")
+        if policy is not None:
+            check_policy(policy)
         space, state = read_state(path, space, policy_given=policy is not None)
         try:
             optimizer = cls(

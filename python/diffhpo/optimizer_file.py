@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -183,6 +184,45 @@ def read_state(
     if (state.told & state.failed).any():
         raise CheckpointError(f"{path} is damaged: a failed trial has a value")
     return space, state
+
+
+def check_replaceable(path: str | os.PathLike[str], state: OptimizerState) -> None:
+    """Refuse to replace a file that has values which an optimizer does not know of.
+
+    Raises:
+        CheckpointError: if there is a file and it is no saved optimizer, or has such values.
+    """
+    if not os.path.exists(file_path(path)):
+        return
+    try:
+        tensors, _ = read_tensors(
+            path, kind=_FORMAT, schema=SCHEMA, described="a diffhpo optimizer; Optimizer.save writes one"
+        )
+        told, failed = (tensors[name].numpy() for name in ("told", "failed"))
+        there = _outcomes(tensors["values"].numpy().view(np.float64), told, failed)
+    except (CheckpointError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is there and cannot be continued: {error}; name another file, or delete it"
+        ) from error
+    lost = there - _outcomes(state.values, state.told, state.failed)
+    if lost:
+        raise CheckpointError(
+            f"{path} has {lost.total()} values that this optimizer was not told, and would be replaced; go "
+            "on with them by Optimizer.load(path), or name another file"
+        )
+
+
+def _outcomes(values: Array, told: NDArray[np.bool_], failed: NDArray[np.bool_]) -> Counter[float | None]:
+    """How often each value, and a failure (None), was told.
+
+    Configurations are left out: told from elsewhere in the space's own units, they may stand a rounding error
+    away in the unit cube.
+    """
+    return Counter(
+        float(value) if known else None
+        for value, known, lost in zip(values, told, failed, strict=True)
+        if known or lost
+    )
 
 
 def _columns(space: Space) -> list[list[object]]:

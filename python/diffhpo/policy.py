@@ -75,6 +75,31 @@ def check_history(history: object) -> None:
         )
 
 
+def checked_snap(snap: Snap | None) -> Snap | None:
+    """`snap`, so that what it returns is checked; None stays None.
+
+    Raises:
+        InputError: if it is no function; when it is called, if it does not return a point of the unit cube
+            for each.
+
+    Example:
+        >>> checked_snap(lambda points: points.round())(np.array([[0.2, 0.9]]))
+        array([[0., 1.]])
+    """
+    if snap is None:
+        return None
+    if not callable(snap):
+        raise InputError(f"snap is {snap!r}; a function of an array of points is needed")
+
+    def snapped(points: Array) -> Array:
+        found = check_configurations(snap(points), "what snap returned", points.shape[1])
+        if len(found) != len(points):
+            raise InputError(f"snap returned {len(found)} points for {len(points)}; one for each is needed")
+        return found
+
+    return snapped
+
+
 def suggested(policy: Policy, history: History, count: int, snap: Snap) -> Array:
     """What a policy suggests, checked: at most `count` rows of the history's dimensions, snapped.
 

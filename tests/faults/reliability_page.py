@@ -18,6 +18,18 @@ from fault_rows import PROMISES, ROWS
 TESTS = Path(__file__).resolve().parents[1]
 PAGE = TESTS.parent / "docs" / "reliability.md"
 
+OTHER_THREADS = (
+    "",
+    "## Other threads while a suggestion runs",
+    "",
+    "They keep their default dtype and device, their gradients, autocast and generators. Two settings",
+    "are the process's and have no thread of their own: until the last suggestion has ended BLAS has one",
+    "thread, and products of float32 matrices are exact where the caller had allowed less. The caller's",
+    "default dtype must not be changed by another thread meanwhile. Settings of GPyTorch that a caller",
+    "has entered count where a Gaussian process is used (`prior_mode`, `skip_posterior_variances`,",
+    "`min_variance` change what `HistoryPolicy` suggests).",
+)
+
 HOSTILE_FILES = (
     "",
     "## Files that others made",
@@ -107,7 +119,7 @@ def page() -> str:
     for row, (fault, outcome) in ROWS.items():
         shown = "<br>".join(f"`{name}`" for name in tests.get(row, []))
         lines.append(f"| {row} | {fault} | {outcome} | {shown} |")
-    return "\n".join([*lines, *HOSTILE_FILES]) + "\n\n" + OTHER_VERSIONS
+    return "\n".join([*lines, *OTHER_THREADS, *HOSTILE_FILES]) + "\n\n" + OTHER_VERSIONS
 
 
 if __name__ == "__main__":

@@ -71,6 +71,19 @@ def test_a_file_that_cannot_be_written_stays_as_it_is(tmp_path):
     assert out.read_text() == "mine"
 
 
+@pytest.mark.parametrize("option", ["--history", "--space"])
+def test_what_suggest_reads_is_not_replaced(option, tmp_path):
+    (tmp_path / "history.csv").write_text("a,y\n1,2\n2,3\n")
+    (tmp_path / "space.json").write_text('{"a": {"type": "int", "low": 1, "high": 9}}')
+    os.link(tmp_path / ("history.csv" if option == "--history" else "space.json"), tmp_path / "out")
+    before = (tmp_path / "out").read_bytes()
+    arguments = ["--history", tmp_path / "history.csv", "--space", tmp_path / "space.json"]
+    done = CliRunner().invoke(app, ["suggest", *map(str, arguments), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 2
+    assert f"the file of {option}; name another" in done.stderr
+    assert (tmp_path / "out").read_bytes() == before
+
+
 def test_an_output_that_lacks_a_character_or_is_closed_is_named():
     ascii_only = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     with pytest.raises(DataError, match="the output could not be written: 'ascii'"):

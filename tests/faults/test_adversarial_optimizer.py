@@ -6,7 +6,7 @@ import datetime
 import os
 import pickle
 import threading
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from decimal import Decimal
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from diffhpo import Categorical, Float, Int, Optimizer, Space, Suggestion, Trial
 from diffhpo.errors import CheckpointError, InputError
@@ -263,6 +264,104 @@ def dies(parameters):
     os._exit(3)
 
 
+class Answers(Executor):
+    """Submits nothing and answers what it was given."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def submit(self, *_):
+        return self.answer()
+
+
+def cancelled():
+    future = Future()
+    future.cancel()
+    return future
+
+
+def closed():
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    return pool
+
+
+@pytest.mark.parametrize(
+    ("executor", "message"),
+    [
+        (closed(), "executor takes no evaluations: cannot schedule new futures after shutdown"),
+        (Answers(lambda: 3), "executor's submit returned 3"),
+        (Answers(cancelled), "^$"),
+    ],
+)
+def test_an_executor_that_does_not_evaluate_is_named(executor, message):
+    one = optimizer()
+    with pytest.raises((InputError, CancelledError), match=message):
+        one.run(value, 2, executor=executor, progress=False)
+    assert [trial.pending for trial in one.trials] == [True]
+    one.run(value, 2, progress=False)
+    assert [trial.pending for trial in one.trials] == [False, False]
+
+
+def test_an_executor_that_is_shut_down_during_a_run_ends_it():
+    """`concurrent.futures.wait` waits for ever for futures that `shutdown(cancel_futures=True)` cancels."""
+    one, pool = optimizer(), ThreadPoolExecutor(1)
+
+    def shut(parameters):
+        pool.shutdown(wait=False, cancel_futures=True)
+        return 1.0
+
+    errors = []
+
+    def run():
+        try:
+            one.run(shut, 3, workers=3, executor=pool, progress=False)
+        except (CancelledError, InputError) as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert len(errors) == 1
+    assert one.trials[-1].pending
+    one.run(value, 3, progress=False)
+    assert not any(trial.pending for trial in one.trials)
+
+
+def test_an_objective_that_no_process_can_be_sent_is_named():
+    one = optimizer()
+    with (
+        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
+        pytest.raises(InputError, match=r"objective is .*cannot be sent to the executor's processes"),
+    ):
+        one.run(lambda p: 1.0, 2, executor=pool, progress=False)
+    assert one.trials == []
+
+
+@pytest.mark.parametrize("progress", ["no", 1, None])
+def test_progress_is_true_or_false(progress):
+    with pytest.raises(InputError, match=r"progress is .*True or False"):
+        optimizer().run(value, 1, progress=progress)
+
+
+def test_configurations_without_an_end_are_not_enqueued():
+    one = optimizer()
+    with pytest.raises(InputError, match="more than 100,000"):
+        one.enqueue({"lr": 0.5, "depth": 1, "kind": "a"} for _ in iter(int, 1))
+    assert one.ask()[0].parameters["lr"] != 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"policy": 3}, "policy is 3; an object"), ({"space": 3}, "space is int; a diffhpo.Space")],
+)
+def test_a_wrong_argument_of_load_does_not_blame_the_file(arguments, message, tmp_path):
+    optimizer().save(tmp_path / "run")
+    with pytest.raises(InputError, match=message):
+        Optimizer.load(tmp_path / "run", **arguments)
+
+
 def test_threads_ask_and_tell_at_once():
     one = optimizer()
     begin, ids = threading.Barrier(8, timeout=60), []
@@ -315,6 +414,46 @@ def test_a_path_that_cannot_be_written_is_told_before_an_evaluation(path, tmp_pa
         Optimizer.minimize(lambda p: evaluated.append(p) or 1.0, SPACE, 2, path=path, progress=False)
     assert evaluated == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_values_that_a_run_does_not_know_of_are_not_replaced(tmp_path):
+    """A script that makes its optimizer anew and runs on the file of its last run: the values were lost."""
+    path, evaluated = tmp_path / "run", []
+
+    def counted(parameters):
+        evaluated.append(parameters)
+        return parameters["lr"] if len(evaluated) % 3 else float("nan")
+
+    first = optimizer()
+    first.run(counted, 4, path=path, progress=False)
+    first.run(counted, 1, path=path, progress=False)
+    saved = path.read_bytes()
+    again = optimizer()
+    again.ask(5)
+    for known in ([], first.trials[:4]):
+        again.tell(known)
+        with pytest.raises(CheckpointError, match=r"this optimizer was not told.*Optimizer\.load"):
+            again.run(counted, 1, path=path, progress=False)
+        assert path.read_bytes() == saved
+    again.tell(first.trials[4:])
+    again.run(counted, 1, path=path, progress=False)
+    Optimizer.load(path, policy=Sobol()).run(counted, 1, path=path, progress=False)
+    assert len(evaluated) == 7
+    with pytest.raises(CheckpointError, match="7 values"):
+        optimizer(seed=9).run(counted, 1, path=path, progress=False)
+
+
+@pytest.mark.parametrize("content", [b"a,y\n1,2\n", b"", None])
+def test_a_run_replaces_no_file_of_something_else(content, tmp_path):
+    path = tmp_path / "results.csv"
+    if content is None:
+        save_file({"weights": torch.ones(2)}, path)
+    else:
+        path.write_bytes(content)
+    content = path.read_bytes()
+    with pytest.raises(CheckpointError, match=r"results\.csv is there and cannot be continued.*name another"):
+        optimizer().run(value, 1, path=path, progress=False)
+    assert path.read_bytes() == content
 
 
 def test_what_stands_at_the_path_is_not_replaced_unless_it_is_a_file(tmp_path, monkeypatch):

@@ -151,3 +151,21 @@ def test_requests(policy):
     with pytest.raises(InputError, match=r"shape \(0, d\)"):
         DiffusionHPO(policy=policy).observe_and_suggest([], [])
     assert DiffusionHPO(policy=policy).observe_and_suggest(np.empty((0, 2)), []).shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("snap", "message"),
+    [
+        (3, "snap is 3; a function"),
+        (lambda points: None, "what snap returned has dtype object"),
+        (lambda points: points * np.nan, r"what snap returned\[0, 0\] is nan"),
+        (lambda points: points + 5, r"what snap returned\[0, 0\] is .*must lie in \[0, 1\]"),
+        (lambda points: points[:, :1], "what snap returned has 1 columns"),
+        (lambda points: points[:1], r"snap returned 1 points for \d+; one for each"),
+    ],
+)
+@pytest.mark.parametrize("history", [History(X, Y), History(X[:0], Y[:0])], ids=len)
+def test_what_a_snap_returns_is_checked(snap, message, history):
+    history = history if len(history) else History(np.empty((0, 3)), [])
+    with pytest.raises(InputError, match=message):
+        HistoryPolicy("brief").suggest(history, 2, snap=snap)

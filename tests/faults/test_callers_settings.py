@@ -98,6 +98,9 @@ SETTINGS: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "deterministic": lambda: setting(torch.use_deterministic_algorithms, True, False),
     "denormals flushed": lambda: setting(torch.set_flush_denormal, True, False),
     "matrix products": lambda: setting(torch.set_float32_matmul_precision, "medium", "highest"),
+    "matrix products of one backend": lambda: setting(
+        lambda precision: setattr(torch.backends.mkldnn.matmul, "fp32_precision", precision), "bf16", "none"
+    ),
     "NumPy raises": lambda: np.errstate(all="raise"),
     "warnings are errors": every_warning_an_error,
     "one generator's seed": lambda: setting(torch.manual_seed, 9, 0),
@@ -117,7 +120,7 @@ def state() -> list[object]:
         torch.get_default_dtype(),
         torch.get_default_device(),
         torch.get_num_threads(),
-        torch.get_float32_matmul_precision(),
+        [backend.matmul.fp32_precision for backend in (torch.backends.cuda, torch.backends.mkldnn)],
         torch.is_grad_enabled(),
         torch.is_inference_mode_enabled(),
         torch.is_autocast_enabled("cpu"),

@@ -121,6 +121,8 @@ def test_one_column_and_one_dimension_of_values_are_the_same():
     [
         ({"train_X": [[0.0, 0.5, 11.0]]}, "train_X is list; a torch.Tensor"),
         ({"train_X": torch.zeros(12, 3, dtype=torch.long)}, "train_X has dtype torch.int64"),
+        ({"train_X": torch.zeros(12, 3).to_sparse()}, r"train_X has layout torch.sparse_coo.*to_dense"),
+        ({"train_X": torch.zeros(12, 3, device="meta")}, r"train_X has layout .* on device meta"),
         ({"train_X": torch.zeros(2, 12, 3)}, r"train_X has shape \(2, 12, 3\)"),
         ({"bounds": torch.zeros(3, 2)}, r"bounds has shape \(3, 2\); \(2, 3\) is needed"),
         ({"bounds": torch.tensor([[0.0, 0, 0], [1, 0, 1]])}, r"bounds\[:, 1\] is \[0.0, 0.0\]"),

@@ -24,7 +24,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import diffhpo
 from diffhpo.errors import ExhaustedWarning, InputError, InputWarning, SpaceError
-from diffhpo.integrations.sklearn import DiffusionSearchCV
+from diffhpo.integrations.sklearn import DiffusionSearchCV, _checked_splitter
 from diffhpo.trial import Trial
 
 X, y = make_classification(n_samples=60, n_features=5, random_state=0)
@@ -34,6 +34,17 @@ TREE = {"max_depth": stats.randint(1, 9), "min_samples_leaf": stats.randint(1, 2
 def search(estimator=None, space=TREE, **options):
     estimator = DecisionTreeClassifier(random_state=0) if estimator is None else estimator
     return DiffusionSearchCV(estimator, space, **{"n_iter": 6, "cv": 3, "random_state": 0, **options})
+
+
+def test_the_splitter_is_found_where_scikit_learn_before_1_8_has_it():
+    def fit(cv_orig):
+        def evaluate_candidates(candidates):
+            return cv_orig, candidates
+
+        return evaluate_candidates
+
+    splitter = ShuffleSplit(2)
+    assert _checked_splitter(search(), fit(splitter)) is splitter
 
 
 class Counted(ClassifierMixin, BaseEstimator):

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import importlib
+import sys
 import threading
 
 import numpy as np  # noqa: F401 - brings a BLAS
@@ -7,6 +9,9 @@ import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from diffhpo.process.one_thread import one_thread
+
+#: The package exports nothing, and the module has the name of its function.
+module = importlib.import_module("diffhpo.process.one_thread")
 
 
 def blas_threads():
@@ -65,3 +70,44 @@ def test_any_thread_has_one_thread_and_gives_the_number_back():
             thread.join(20)
         inside()
     assert seen == [(1, {1}), {2}] * 3
+
+
+def test_the_blas_libraries_are_looked_for_again_after_an_import(monkeypatch):
+    made = []
+
+    class Controller:
+        def __init__(self):
+            made.append(self)
+
+    monkeypatch.setattr(module, "ThreadpoolController", Controller)
+    monkeypatch.setattr(module, "_controller", None)
+    assert module._blas() is module._blas()
+    monkeypatch.setitem(sys.modules, "a library with a BLAS of its own", sys)
+    assert module._blas() is module._blas()
+    monkeypatch.delitem(sys.modules, "a library with a BLAS of its own")
+    assert module._blas() is module._blas() is made[-1]
+    assert len(made) == 3
+
+
+def test_when_the_process_ends_daemon_threads_begin_no_suggestion(monkeypatch):
+    monkeypatch.setattr(module, "_closing", False)
+    module._close()
+    entered = threading.Event()
+
+    def suggest():
+        with one_thread():
+            entered.set()
+
+    threading.Thread(target=suggest, daemon=True).start()
+    assert not entered.wait(0.3)
+    with one_thread():  # what atexit runs after us may suggest
+        pass
+
+
+def test_the_process_waits_for_a_suggestion_that_goes_on_but_not_for_ever(monkeypatch):
+    monkeypatch.setattr(module, "_closing", False)
+    waited = []
+    monkeypatch.setattr(module._setting, "wait_until_left", waited.append)
+    module._close()
+    assert waited == [module.PATIENCE]
+    assert 10 <= module.PATIENCE <= 60

@@ -155,7 +155,10 @@ def test_json_of_every_kind():
     [
         ([], "an object of parameters"),
         ({"a": {"type": "real"}}, "'a'.*no type of"),
-        ({"a": {"type": "int", "low": 1}}, "'a'.*high"),
+        ({"a": {"type": ["float"], "low": 1, "high": 2}}, "'a'.*no type of"),
+        ({"a": {"type": "int", "low": 1}}, "'a': a int needs high$"),
+        ({"a": {"type": "float"}}, "'a': a float needs low and high$"),
+        ({"a": {"type": "categorical", "choices": "relu"}}, "'a': choices is 'relu'; an array is needed"),
         ({"a": {"type": "int", "low": 1, "high": 3, "when": ["b"]}}, "'a'.*when is"),
         ({"a": {"type": "int", "low": 1, "high": 3, "when": {"b": [1]}}}, "'b', which is not a parameter"),
     ],

@@ -239,6 +239,7 @@ def test_the_command_writes_the_page(tmp_path):
         ([tmp_path / "none.db"], "none.db does not exist"),
         ([tmp_path / "study.db", "--study-name", "b"], "no study 'b'; it holds 'a study'"),
         ([tmp_path / "study.db", "--out", tmp_path / "study.db"], "the study's own file"),
+        ([f"sqlite:///{tmp_path / 'study.db'}", "--out", tmp_path / "study.db"], "the study's own file"),
         ([tmp_path / "study.db", "--out", tmp_path / "no" / "page.html"], "cannot be written"),
         ([tmp_path / "study.db", "--seed", "-1"], "seed is -1"),
     ]:

@@ -166,6 +166,8 @@ def fit_deep_kernel(
         outcome_transform=Standardize(m=1, min_stdv=floor),
     )
     lengthscale, scale, noise = np.exp(parameters[-3:])
+    # In float32, and not in torch's default dtype, which is the caller's.
+    model.likelihood.noise_covar.raw_noise_constraint.lower_bound = torch.tensor(NOISE_FLOOR).float().double()
     with torch.no_grad():
         # As tensors: GPyTorch rounds Python's floats to single precision.
         model.covar_module.base_kernel.lengthscale = torch.tensor(lengthscale)

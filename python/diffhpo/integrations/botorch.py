@@ -90,6 +90,11 @@ def _check_points(argument: str, points: Tensor, dim: int | None = None) -> None
         raise InputError(f"{argument} is {type(points).__name__}; a torch.Tensor is needed")
     if points.dtype not in (torch.float32, torch.float64):
         raise InputError(f"{argument} has dtype {points.dtype}; float32 or float64 is needed")
+    if points.layout is not torch.strided or points.device.type == "meta":
+        raise InputError(
+            f"{argument} has layout {points.layout} on device {points.device}; a tensor with its values is "
+            "needed: to_dense()"
+        )
     if points.ndim != 2 or points.shape[1] == 0:
         raise InputError(
             f"{argument} has shape {tuple(points.shape)}; (points, dimensions) is needed: batches of several "

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
 import time
@@ -133,7 +134,7 @@ class DiffusionSearchCV(BaseSearchCV):  # type: ignore[misc, unused-ignore]  # s
         space = estimator_space(self.param_space)
         optimizer, first = self._optimizer(space)
         batch_size = self.batch_size or effective_n_jobs(self.n_jobs)
-        folds = _SameFolds(self._checked_cv_orig)
+        folds = _SameFolds(_checked_splitter(self, evaluate_candidates))
         self._lost_rows: list[_LostRow] = []
         trials: list[Trial] = []
         number = 0
@@ -282,6 +283,13 @@ def _no_objective(wanted: Any, names: Sequence[str]) -> str:
         f"{wanted!r} is not the name of a score; the search maximises one score: set objective, or refit, "
         f"to one of {list(names)}"
     )
+
+
+def _checked_splitter(search: BaseSearchCV, evaluate_candidates: Callable[..., Any]) -> Any:
+    """The splitter that `fit` made of `cv`: from 1.8 on scikit-learn keeps it, before its closure does."""
+    if hasattr(search, "_checked_cv_orig"):
+        return search._checked_cv_orig
+    return inspect.getclosurevars(evaluate_candidates).nonlocals["cv_orig"]
 
 
 class _SameFolds:

@@ -81,7 +81,8 @@ def _encode(
 ) -> tuple[Tensor, Tensor]:
     encoder_size(layout)
     width = layout[1]
-    tokens, pooled = torch.empty(len(inputs) + len(counts), width), torch.empty(len(counts), width)
+    tokens = torch.empty(len(inputs) + len(counts), width, dtype=torch.float32)
+    pooled = torch.empty(len(counts), width, dtype=torch.float32)
     views = [to_dlpack(tensor) for tensor in (tokens, pooled, packed.detach(), inputs.detach().contiguous())]
     native().attention_encode(*views, counts, layout, isa, threads)
     return tokens, pooled
@@ -98,7 +99,7 @@ def _predict(
     threads: int,
 ) -> Tensor:
     predictor_size(layout)
-    logits = torch.empty(len(x), layout[5])
+    logits = torch.empty(len(x), layout[5], dtype=torch.float32)
     inputs = (packed.detach(), tokens.detach().contiguous(), x.detach().contiguous())
     views = [to_dlpack(tensor) for tensor in (logits, *inputs)]
     native().attention_predict(*views, token_counts, counts, layout, isa, threads)

@@ -103,7 +103,7 @@ def pack(weights: NetworkWeights) -> Tensor:
     def host(parameter: Tensor) -> Tensor:
         return parameter.detach().to("cpu", torch.float32).contiguous()
 
-    packed = torch.empty(native().packed_size(dim, width, len(weights.expand_weights)))
+    packed = torch.empty(native().packed_size(dim, width, len(weights.expand_weights)), dtype=torch.float32)
     native().pack(
         packed,
         host(weights.input_weight),
@@ -177,7 +177,7 @@ def noise(seed: int, candidates: range | Tensor, step: int, dim: int, *, isa: st
     """
     if isinstance(candidates, range):
         candidates = torch.arange(candidates.start, candidates.stop, candidates.step)
-    z = torch.empty(len(candidates), dim)
+    z = torch.empty(len(candidates), dim, dtype=torch.float32)
     native().noise(z, seed, candidates.long().contiguous(), step, isa)
     return z
 
@@ -213,7 +213,7 @@ def _denoise(
     tokens: Tensor | None = None,
     token_counts: Tensor | None = None,
 ) -> Tensor:
-    x = torch.empty(candidates, dim, device=packed.device)
+    x = torch.empty(candidates, dim, dtype=torch.float32, device=packed.device)
     arguments = [packed, step_conditioning, job_conditioning, coefficients, keys]
     arguments = [argument.detach().contiguous() for argument in arguments]
     jobs = [argument.contiguous() for argument in (counts, seeds, first_candidates)]
@@ -338,6 +338,7 @@ def prepare_cuda(
     inputs = (problem.step_conditioning, problem.job_conditioning, problem.coefficients, problem.keys)
     arguments = [argument.detach().contiguous() for argument in (packed, *inputs)]
     jobs = [argument.contiguous() for argument in (problem.counts, problem.seeds, problem.first_candidates)]
-    x = torch.empty(int(problem.counts.sum()), problem.weights.input_weight.shape[1], device=packed.device)
+    shape = int(problem.counts.sum()), problem.weights.input_weight.shape[1]
+    x = torch.empty(shape, dtype=torch.float32, device=packed.device)
     codes = _NO_CODES if coded is None else coded
     return CudaLoop(native(), x, arguments, jobs, problem.guidance, problem.clip, precision, codes)

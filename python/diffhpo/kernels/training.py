@@ -147,7 +147,7 @@ def draw(table: TrialTable, rule: DrawRule, batch: int, seed: int, step: int, *,
     """
     count, dim = table.x.shape
     query, improve, t = (torch.zeros(batch, dtype=torch.int64) for _ in range(3))
-    x, eps = torch.zeros(batch, dim), torch.zeros(batch, dim)
+    x, eps = (torch.zeros(batch, dim, dtype=torch.float32) for _ in range(2))
     mask = torch.zeros(batch, count, dtype=torch.int64)
     histories = _Histories.of((table,), (seed,))
     try:

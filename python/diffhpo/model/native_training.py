@@ -116,7 +116,7 @@ class NativeTraining:
                 state.setdefault(
                     parameter,
                     {
-                        "step": torch.zeros(()),
+                        "step": torch.zeros((), dtype=torch.float32),
                         "exp_avg": torch.zeros_like(parameter),
                         "exp_avg_sq": torch.zeros_like(parameter),
                     },

@@ -44,9 +44,6 @@ def _take_over(controller: ThreadpoolController) -> None:
 
 def _change() -> Callable[[], None]:
     threads = torch.get_num_threads()
-    precision = torch.get_float32_matmul_precision()
-    if precision != "highest":
-        torch.set_float32_matmul_precision("highest")
     controller = _blas()
     _take_over(controller)
     limits = controller.limit(limits=1, user_api="blas")
@@ -56,8 +53,6 @@ def _change() -> Callable[[], None]:
         limits.restore_original_limits()
         _take_over(controller)
         torch.set_num_threads(threads)
-        if precision != "highest":
-            torch.set_float32_matmul_precision(precision)
 
     return restore
 
@@ -84,7 +79,7 @@ atexit.register(_close)
 def one_thread() -> Iterator[None]:
     """One thread of torch and of BLAS inside: sums are taken in one order, whatever the caller's settings.
 
-    Products are those of float32, and torch's other settings its defaults, see `torch_defaults`.
+    torch's other settings are its defaults, see `torch_defaults`.
 
     The settings are the process's: where several Python threads are inside at once, the last to leave
     restores them. The matrices are too small to gain from more: with two BLAS threads the Gaussian process of

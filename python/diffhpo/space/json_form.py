@@ -9,7 +9,7 @@ which it is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
 from diffhpo import __version__
@@ -100,16 +100,21 @@ def from_json(content: Any) -> Space:
     conditions: dict[str, list[Condition]] = {}
     for name, entry in content.items():
         try:
-            if not isinstance(entry, Mapping) or entry.get("type") not in _TYPES:
+            kind = entry.get("type") if isinstance(entry, Mapping) else None
+            if not isinstance(kind, str) or kind not in _TYPES:
                 raise SpaceError(f"{entry!r:.200} has no type of {sorted(_TYPES)}")
             rest = {key: value for key, value in entry.items() if key not in ("type", "when")}
-            known = [field.name for field in fields(_TYPES[entry["type"]])]  # type: ignore[arg-type] # as above
+            known = {field.name: field.default for field in fields(_TYPES[kind])}  # type: ignore[arg-type] # as above
             if unknown := sorted(set(map(str, rest)) - set(known)):
                 raise SpaceError(
-                    f"{unknown[0]!r:.80} is no field of a {entry['type']}; accepted: {', '.join(known)}, "
+                    f"{unknown[0]!r:.80} is no field of a {kind}; accepted: {', '.join(known)}, "
                     f"when. If a newer diffhpo than {__version__} knows it: pip install --upgrade diffhpo"
                 )
-            parameters[name] = _TYPES[entry["type"]](**rest)
+            if missing := [key for key, default in known.items() if default is MISSING and key not in rest]:
+                raise SpaceError(f"a {kind} needs {' and '.join(missing)}")
+            if isinstance(choices := rest.get("choices"), str):
+                raise SpaceError(f"choices is {choices!r:.80}; an array is needed")
+            parameters[name] = _TYPES[kind](**rest)
             when = entry.get("when", {})
             if not isinstance(when, Mapping):
                 raise SpaceError(f"when is {when!r}; an object parent -> values is needed")

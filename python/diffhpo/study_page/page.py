@@ -76,8 +76,8 @@ def write_study_page(
         InputError: as `open_study` and `study_page`, or if `out` is the study's own file.
         DependencyError: if matplotlib or Optuna is not installed.
     """
-    path = Path(out)
-    if path.exists() and Path(source).exists() and path.samefile(source):
+    path, file = Path(out), Path(str(source).removeprefix("sqlite:///"))
+    if path.exists() and file.exists() and path.samefile(file):
         raise InputError(f"out is {path}, the study's own file; name another")
     html = study_page(open_study(source, study_name), seed=seed)
     try:

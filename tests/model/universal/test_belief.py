@@ -85,6 +85,18 @@ def test_improvements_are_those_of_processes_that_were_told(noisy, believed):
     np.testing.assert_allclose(np.exp(found), np.exp(expected(noisy, believed)), atol=4e-3)
 
 
+def test_beliefs_keep_no_graph():
+    """A batch of a model in training would keep the graph of every choice before."""
+    ours = belief(True)
+    ours._mixture = GaussianMixture(
+        ours._mixture.log_weights, ours._mixture.means.clone().requires_grad_(), ours._mixture.deviations
+    )
+    assert not ours.log_improvement().requires_grad
+    ours.believe(1)
+    assert not ours._mixture.means.requires_grad
+    assert not ours._best.requires_grad
+
+
 def test_nothing_is_left_to_gain_from_what_was_believed():
     """Processes that are sure and disagree: each must give up its own hope for the configuration."""
     ours = belief(False)

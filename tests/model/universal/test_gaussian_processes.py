@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -121,9 +123,53 @@ def test_equal_trials_of_a_smooth_kernel_can_be_factorised():
 def test_what_has_no_factor_gets_the_least_that_gives_one():
     sound = torch.eye(3, dtype=torch.float64) + 0.5
     # Of a negative eigenvalue: -2e-4 is made up for by the second growth of the jitter, from 1e-5.
-    broken = torch.diag(torch.tensor([1.0, 1.0, -2e-4], dtype=torch.float64))
-    factors = gaussian_processes._cholesky(torch.stack([sound, broken]), torch.tensor([1e-5, 1e-5]))
-    assert torch.equal(factors[0], torch.linalg.cholesky(sound))
-    assert factors[1] @ factors[1].mT == pytest.approx(broken + 1.1e-3 * torch.eye(3), abs=1e-9)
+    last = torch.diag(torch.tensor([1.0, 1.0, -2e-4], dtype=torch.float64))
+    first = torch.diag(torch.tensor([-2e-4, 1.0, 1.0], dtype=torch.float64))
+    matrices = torch.stack([torch.stack([sound, last]), torch.stack([first, sound])])
+    factors = gaussian_processes._cholesky(matrices, torch.full((2, 2), 1e-5))
+    for factor in (factors[0, 0], factors[1, 1]):
+        assert torch.equal(factor, torch.linalg.cholesky(sound))
+    for factor, broken in ((factors[0, 1], last), (factors[1, 0], first)):
+        assert factor @ factor.mT == pytest.approx(broken + 1.1e-3 * torch.eye(3), abs=1e-9)
     with pytest.raises(torch.linalg.LinAlgError):
         gaussian_processes._cholesky(-torch.eye(3), torch.tensor(1e-5))
+
+
+def test_what_has_no_factor_gets_jitter_in_units_of_the_amplitude(conditioned, monkeypatch):
+    ours, _, _ = conditioned
+    residuals = (ours.factor @ (ours.factor.mT @ ours.weights.unsqueeze(-1))).squeeze(-1)
+    factorise, calls = torch.linalg.cholesky_ex, []
+
+    def failing_once(matrix):
+        calls.append(matrix)
+        factor, failed = factorise(matrix)
+        return factor, failed + (len(calls) == 1)
+
+    monkeypatch.setattr(torch.linalg, "cholesky_ex", failing_once)
+    again = GaussianProcesses.condition(
+        KERNELS, ours.points, residuals, ours.amplitude, ours.noise, ours.mask
+    )
+    added = again.factor @ again.factor.mT - ours.factor @ ours.factor.mT
+    expected = 10 * gaussian_processes.JITTER * torch.tensor(AMPLITUDE)
+    assert torch.allclose(added, torch.diag_embed(expected[None, :, None].expand(1, 3, 12)).double())
+
+
+def test_the_least_variance_is_in_units_of_the_amplitude():
+    """Of 400 trials at one point the mean is known better than the variance is allowed to fall."""
+    processes = GaussianProcesses.condition(
+        ("squared_exponential", "squared_exponential"),
+        torch.zeros(1, 2, 400, 3),
+        torch.zeros(1, 2, 400),
+        torch.tensor([[50.0, 0.02]]),
+        torch.full((1, 2), 1e-12),
+        torch.ones(1, 400, dtype=torch.bool),
+    )
+    joint = processes.joint(torch.zeros(1, 2, 2, 3))
+    for _ in range(2):
+        assert joint.variance[0, :, 0].numpy() == pytest.approx([50e-6, 0.02e-6], rel=1e-6)
+        joint.add(0)
+
+
+def test_processes_are_not_changed(conditioned):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        conditioned[0].noise = torch.zeros(1, 3)
