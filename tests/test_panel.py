@@ -8,7 +8,7 @@ from scipy.stats import norm
 from tests.quadratic_history import quadratic_history
 from tests.untrained_model import untrained_model
 
-from diffhpo import panel
+from diffhpo import panel, pretrained_policy
 from diffhpo.history import History
 from diffhpo.model.universal.held_out import held_out_log_density
 from diffhpo.panel import GaussianProcessExpert, Panel, PredictorExpert, panel_by_evidence
@@ -121,6 +121,35 @@ def test_a_smooth_function_is_left_to_the_process(model):
         PretrainedPolicy(model).read(seen), seen, np.random.default_rng(0), noisy=True
     )
     assert decided._log_weights[1] > np.log(0.99)
+
+
+@pytest.mark.parametrize(("turn", "whose"), [(4, [PredictorExpert]), (5, [GaussianProcessExpert])])
+def test_equal_values_are_no_evidence_and_the_two_take_turns(model, turn, whose):
+    flat = History(quadratic_history(6).x, np.full(6, 0.3))
+    run, rng = PretrainedPolicy(model).read(flat), np.random.default_rng(0)
+    alone = panel_by_evidence(run, flat, rng, noisy=True, turn=turn)
+    assert [type(expert) for expert in alone._experts] == whose
+    together = panel_by_evidence(run, flat, rng, noisy=True)
+    np.testing.assert_allclose(np.exp(together._log_weights), 0.5)
+    # One value that differs is evidence.
+    told = History(flat.x, np.append(flat.y[:-1], 0.4))
+    assert len(panel_by_evidence(PretrainedPolicy(model).read(told), told, rng, noisy=True)._experts) == 2
+
+
+def test_the_number_of_trials_that_are_known_and_awaited_is_the_turn(model, monkeypatch):
+    turns = []
+
+    def recorded(*arguments, turn, **others):
+        turns.append(turn)
+        return panel_by_evidence(*arguments, turn=turn, **others)
+
+    monkeypatch.setattr(pretrained_policy, "panel_by_evidence", recorded)
+    policy = PretrainedPolicy(model)
+    policy.suggest(quadratic_history(6), 1)
+    policy.suggest(quadratic_history(6, pending=POINTS[:3]), 1)
+    policy.suggest(quadratic_history(6), 2)
+    policy.choose(quadratic_history(7), POINTS)
+    assert turns == [6, 9, None, 7]
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 101, 320])

@@ -126,6 +126,13 @@ def test_snapped_suggestions_stand_for_configurations(model, wanted):
     assert len(np.unique(out, axis=0)) == wanted
 
 
+def test_what_a_snap_returns_is_checked(model):
+    with pytest.raises(InputError, match=r"what snap returned\[0, 0\] is nan"):
+        PretrainedPolicy(model).suggest(quadratic_history(6), snap=lambda points: points * np.nan)
+    with pytest.raises(InputError, match="snap is 3; a function"):
+        PretrainedPolicy(model).suggest(quadratic_history(6), snap=3)
+
+
 def test_an_exhausted_space_gives_what_is_left(model):
     space = Space({"a": Int(1, 3)})
     seen = space.snap(np.array([[0.1], [0.5]]))

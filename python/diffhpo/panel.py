@@ -134,17 +134,21 @@ class Panel:
         return np.asarray(np.logaddexp.reduce(weighted, axis=1))
 
 
-def panel_by_evidence(run: InContextModel, tried: History, rng: np.random.Generator, *, noisy: bool) -> Panel:
+def panel_by_evidence(
+    run: InContextModel, tried: History, rng: np.random.Generator, *, noisy: bool, turn: int | None = None
+) -> Panel:
     """The Predictor and a Gaussian process, weighted by what they say of held-out trials.
 
     The process is fitted to the values on the scale on which the Predictor sees them, so that the two
-    predictions can be mixed.
+    predictions can be mixed. Values that are all equal are no evidence, and improvements on them have no
+    common unit: then the two take turns.
 
     Args:
         run: the model with the trials in context.
         tried: the trials that it has read; of more than 300, 300 weigh the two.
         rng: cuts the trials into folds.
         noisy: of the Predictor's improvements.
+        turn: number of a single choice, whose parity may tell whose turn it is; None for a batch.
     """
     tried = tried.bounded(MAX_TRIALS)
     y = torch.tensor(tried.y)
@@ -154,6 +158,9 @@ def panel_by_evidence(run: InContextModel, tried: History, rng: np.random.Genera
     first = np.sort(np.unique(np.column_stack([tried.x, z]), axis=0, return_index=True)[1])
     x, y, z = tried.x[first], y[first], z[first]
     ranker = Ranker(History(x, z))
+    experts: list[Expert] = [PredictorExpert(run, noisy=noisy), GaussianProcessExpert(ranker)]
+    if z.min() == z.max():
+        return Panel(experts, np.log([0.5, 0.5])) if turn is None else Panel([experts[turn % 2]])
     parts = folds(len(first), rng)
     densities = np.stack(
         [
@@ -161,7 +168,7 @@ def panel_by_evidence(run: InContextModel, tried: History, rng: np.random.Genera
             ranker.held_out_log_density(parts) + scale.log_slope(y.unsqueeze(0))[0].numpy(),
         ]
     )
-    return Panel([PredictorExpert(run, noisy=noisy), GaussianProcessExpert(ranker)], log_weights(densities))
+    return Panel(experts, log_weights(densities))
 
 
 def _promised(belief: Belief) -> Array:

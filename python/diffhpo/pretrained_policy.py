@@ -27,6 +27,7 @@ from diffhpo.policy import (
     check_count,
     check_history,
     check_seed,
+    checked_snap,
     derived_seed,
     initial_design,
     new_rows,
@@ -178,6 +179,7 @@ class PretrainedPolicy:
         """
         check_history(history)
         check_count(count)
+        snap = checked_snap(snap)
         if len(history) == 0:
             design = initial_design(history.dim, count, start=len(history.seen), seed=self.seed)
             return design if snap is None else snap(design)
@@ -226,7 +228,7 @@ class PretrainedPolicy:
         candidates = new_rows(candidates if snap is None else snap(candidates), history.seen)
         if len(candidates) == 0:  # a finite space of which all was seen
             return candidates
-        panel = self._panel(history, run)
+        panel = self._panel(history, run, count)
         scores = panel.scores(candidates)
         rng = np.random.default_rng([self.seed, len(history), len(history.pending), 1])
         for round_ in range(self.recipe.refinements if panel.has_peaks else 0):
@@ -258,7 +260,7 @@ class PretrainedPolicy:
         axes = self._axes(history)
         if axes is not None:
             history, pool = axes.of(history), axes.inward(pool)
-        panel = self._panel(history, self.read(history))
+        panel = self._panel(history, self.read(history), 1)
         parts = np.array_split(pool, -(-len(pool) // self.recipe.pool_chunk))
         return int(np.concatenate([panel.scores(part) for part in parts]).argmax())
 
@@ -334,7 +336,7 @@ class PretrainedPolicy:
         kinds = None if self.kinds is None else self.kinds.tolist()
         return LocalMoves(dim, kinds=kinds, steps=self.steps, parameters=self.names)
 
-    def _panel(self, history: History, run: InContextModel) -> Panel:
+    def _panel(self, history: History, run: InContextModel, count: int) -> Panel:
         """What ranks."""
         predictor = PredictorExpert(run, noisy=self.recipe.noisy)
         if self._rank_with == "predictor":
@@ -343,7 +345,8 @@ class PretrainedPolicy:
             process = GaussianProcessExpert(Ranker(history, warp=True))
             return Panel([process] if self._rank_with == "gp" else [predictor, process])
         rng = np.random.default_rng([self.seed, len(history), len(history.pending), 3])
-        return panel_by_evidence(run, self._tried(history), rng, noisy=self.recipe.noisy)
+        turn = len(history) + len(history.pending) if count == 1 else None
+        return panel_by_evidence(run, self._tried(history), rng, noisy=self.recipe.noisy, turn=turn)
 
     def _waiting(self, history: History, run: InContextModel) -> Array:
         """The pending configurations that a choice is conditioned on, the most promising ones."""

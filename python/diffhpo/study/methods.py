@@ -117,7 +117,8 @@ METHODS: dict[str, MethodEntry] = {
     ),
     "pretrained-predictor": _ablation("Predictor alone", {"rank_with": "predictor"}),
     "pretrained-gp": _ablation("GP alone", {"rank_with": "gp"}),
-    "named-with-gp": _ablation("Names, Predictor and GP", {"rank_with": "both"}, names=True),
+    "named-predictor": _ablation("Names, Predictor alone", {"rank_with": "predictor"}, names=True),
+    "named-own-axes": _ablation("Names, columns on their own axes", {"log_axes": False}, names=True),
     "named-no-diffusion": _ablation(
         "Names, jittered elites instead of diffusion", {"generated": 0, "elites": 192}, names=True
     ),
