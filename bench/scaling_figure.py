@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figure and the table of docs/scaling.md, from the figures that `bench.scaling` measured.
+
+python -m bench.scaling_figure --results docs/results/scaling/likelihood.json --out docs/figures/scaling.png
+
+A score is a mean over n = 5, 10, 20 and 50 trials and, on validation tasks, over both kinds of contexts. The
+plots show its difference to that of the shipped weights, one standard error to each side: over tasks, or over
+groups of synthetic functions that share a family and a dimension. Tasks differ by more than models do, and a
+difference within tasks is free of that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench.held_out import KINDS, SIZES, standard_error
+from bench.scaling import GAUSSIAN_PROCESS, RESULTS, SHIPPED_NAME
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from diffhpo.study.markdown import markdown_table
+
+Array = NDArray[np.float64]
+Entry = dict[str, Any]
+
+#: Okabe and Ito's colours (jfly.uni-koeln.de/color, 2008) of successive lines, light to dark in print.
+COLOURS = ("#E69F00", "#009E73", "#0072B2", "#882255", "#000000")
+#: The width whose prior size varies.
+WIDTH = 32
+#: Contexts in a step of the training behind the shipped weights and those before them.
+SHIPPED_BATCH = 32
+ROWS = (("validation", "35 validation tasks"), ("synthetic", "held-out synthetic functions"))
+
+
+def scores(entry: Entry, where: str) -> Array:
+    """Mean log-likelihood of each task, or of each group of synthetic functions, over n and kinds.
+
+    Example:
+        >>> sizes = {str(n): [1.0, 2.0] for n in SIZES}
+        >>> scores({"synthetic": sizes}, "synthetic").tolist()
+        [1.0, 2.0]
+    """
+    parts = [entry[where]] if where == "synthetic" else [entry[where][kind] for kind in KINDS]
+    return np.mean([part[str(n)] for part in parts for n in SIZES], axis=0)
+
+
+def difference(entry: Entry, reference: Entry, where: str) -> tuple[float, float]:
+    """Mean difference of the scores of two sets of weights, and its standard error."""
+    paired = scores(entry, where) - scores(reference, where)
+    return float(paired.mean()), standard_error(paired)
+
+
+def chosen(weights: dict[str, Entry], **wanted: Any) -> list[Entry]:
+    """Entries of the grid with these facts, in the order of the file."""
+    return [e for e in weights.values() if "contexts" in e and all(e[k] == v for k, v in wanted.items())]
+
+
+def steps_of(weights: dict[str, Entry], least_runs: int) -> list[int]:
+    """Milestones that at least so many runs have reached."""
+    steps = [entry["step"] for entry in chosen(weights)]
+    return sorted(step for step in set(steps) if steps.count(step) >= least_runs)
+
+
+class Drawing:
+    """Six plots: validation tasks above, synthetic functions below.
+
+    Args:
+        weights: name -> figures.
+    """
+
+    def __init__(self, weights: dict[str, Entry]) -> None:
+        self._weights, self._shipped = weights, weights[SHIPPED_NAME]
+        self.figure = Figure(figsize=(10.0, 5.4), layout="constrained")
+        rows = self.figure.subplots(len(ROWS), 3, sharey="row")
+        for axes, (where, label) in zip(rows, ROWS, strict=True):
+            self._steps(axes[0], where)
+            self._sizes(axes[1], where)
+            self._functions(axes[2], where)
+            axes[0].set_ylabel(f"{label}\nlog-likelihood, difference\nto the shipped weights [nats]")
+            for axis in axes:
+                axis.set_xscale("log")
+                axis.axhline(0, color="#7F7F7F", linewidth=0.8)
+                axis.spines[["top", "right"]].set_visible(False)
+                axis.tick_params(labelsize=8)
+                if where == "validation" and GAUSSIAN_PROCESS in weights:
+                    level, _ = difference(weights[GAUSSIAN_PROCESS], self._shipped, where)
+                    axis.axhline(level, color="#7F7F7F", linestyle=":", linewidth=1.2)
+                    axis.annotate(
+                        "GP",
+                        (0.98, level),
+                        xycoords=("axes fraction", "data"),
+                        ha="right",
+                        va="bottom",
+                        fontsize=8,
+                    )
+        for axis in rows[0]:
+            axis.legend(fontsize=7.5, frameon=False, loc="lower right")
+        for axis, label in zip(
+            rows[1],
+            ("contexts seen in training", "parameters", "distinct functions in training"),
+            strict=True,
+        ):
+            axis.set_xlabel(label)
+
+    def _line(
+        self, axis: Axes, x: Sequence[float], entries: Sequence[Entry], where: str, colour: str, **look: Any
+    ) -> None:
+        y = np.array([difference(entry, self._shipped, where) for entry in entries])
+        look = {"marker": "o", "markersize": 3.5, "linewidth": 1.4, "capsize": 2, **look}
+        axis.errorbar(x, y[:, 0], y[:, 1], color=colour, elinewidth=0.9, **look)
+
+    def _steps(self, axis: Axes, where: str) -> None:
+        for colour, width in zip(COLOURS, (16, 32, 64), strict=False):
+            for seed, dashes in ((0, "-"), (1, "--")):
+                entries = chosen(self._weights, width=width, limit=None, seed=seed)
+                if entries:
+                    label = f"width {width}" + (", another seed" if seed else "")
+                    x = [entry["contexts"] for entry in entries]
+                    self._line(axis, x, entries, where, colour, linestyle=dashes, label=label)
+        # Trained on real tasks too: not of the grid.
+        others = [e for e in self._weights.values() if "contexts" not in e and "step" in e]
+        others.sort(key=lambda entry: entry["step"])
+        x = [SHIPPED_BATCH * entry["step"] for entry in others]
+        self._line(
+            axis,
+            x,
+            others,
+            where,
+            COLOURS[2],
+            linestyle="none",
+            marker="D",
+            label="width 64, with real tasks",
+        )
+
+    def _sizes(self, axis: Axes, where: str) -> None:
+        for colour, step in zip(COLOURS, steps_of(self._weights, 3), strict=False):
+            entries = chosen(self._weights, limit=None, seed=0, step=step)
+            entries.sort(key=lambda entry: entry["parameters"])
+            x = [entry["parameters"] for entry in entries]
+            self._line(axis, x, entries, where, colour, label=f"{step:,} steps")
+
+    def _functions(self, axis: Axes, where: str) -> None:
+        for colour, step in zip(COLOURS, steps_of(self._weights, 3), strict=False):
+            entries = chosen(self._weights, width=WIDTH, seed=0, step=step)
+            entries.sort(key=lambda entry: entry["functions"])
+            # Where a limit was not reached, runs have seen the same functions as the one without.
+            entries = [e for e in entries if e["limit"] is None or e["functions"] == e["limit"]]
+            x = [entry["functions"] for entry in entries]
+            self._line(axis, x, entries, where, colour, label=f"{step:,} steps")
+
+
+def table(weights: dict[str, Entry]) -> str:
+    """Markdown: what was trained, its log-likelihoods by n, and the difference to the shipped weights."""
+    rows = []
+    for name, entry in weights.items():
+        cells = [name, f"{entry['parameters']:,}" if "parameters" in entry else ""]
+        cells.append(f"{entry['step']:,}" if "step" in entry else "")
+        for kind in KINDS:
+            means = [np.mean(entry["validation"][kind][str(n)]) for n in SIZES]
+            cells.append(" / ".join(f"{mean:.2f}" for mean in means))
+        for where, _ in ROWS:
+            known = where in entry
+            cells.append(
+                "{:+.3f} +- {:.3f}".format(*difference(entry, weights[SHIPPED_NAME], where)) if known else ""
+            )
+        rows.append(cells)
+    header = ["weights", "parameters", "steps", *KINDS, "validation - shipped", "synthetic - shipped"]
+    return markdown_table(header, rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=Path("docs/figures/scaling.png"))
+    arguments = parser.parse_args()
+    weights = json.loads(arguments.results.read_text(encoding="utf-8"))["weights"]
+    print(table(weights))
+    Drawing(weights).figure.savefig(arguments.out, dpi=110)
+    print(f"\n{arguments.out}: {arguments.out.stat().st_size / 1000:.0f} KB")
+
+
+if __name__ == "__main__":
+    main()

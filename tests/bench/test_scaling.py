@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scaling study: how many functions a run sees, milestones, and what is averaged over what."""
+
+import json
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from bench.limited_tasks import LimitedTasks
+from bench.scaling import Measurement, Results
+from bench.scaling_grid import Cell, train, weights_of
+
+from bench import held_out, scaling_grid
+from diffhpo.errors import InputError
+from diffhpo.model.universal.checkpoint import UniversalCheckpoint, load_universal, save_universal
+from diffhpo.model.universal.model import UniversalModel
+from diffhpo.pretraining import stream
+from diffhpo.pretraining.preset import preset_named
+from diffhpo.pretraining.source import SyntheticTasks
+
+SMALL = replace(preset_named("tiny"), rollout_after=())  # batch 4, chunk 8, two passes: four steps a chunk
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def small_grid(monkeypatch):
+    monkeypatch.setattr(scaling_grid, "PRESET", SMALL)
+    monkeypatch.setattr(Cell, "preset", lambda cell, steps: replace(SMALL, steps=steps))
+
+
+def test_a_limited_source_repeats_the_first_functions_of_the_other():
+    drawn = pickle.loads(pickle.dumps(LimitedTasks(SyntheticTasks(3), 16)))()
+    whole = SyntheticTasks(3)()
+    for index in range(6):
+        assert torch.equal(drawn(index, 8, 64).value, whole(index % 2, 8, 64).value)
+    assert not torch.equal(drawn(0, 8, 64).value, drawn(1, 8, 64).value)
+
+
+@pytest.mark.parametrize("functions", [0, -8, 2.5])
+def test_no_functions_are_refused(functions):
+    with pytest.raises(InputError, match="functions"):
+        LimitedTasks(SyntheticTasks(0), functions)
+
+
+@pytest.mark.parametrize("functions", [4, 12])
+def test_a_part_of_a_chunk_is_refused(functions):
+    with pytest.raises(InputError, match=f"functions is {functions}; a multiple of the chunk, 8, is needed"):
+        LimitedTasks(SyntheticTasks(0), functions)()(0, 8, 64)
+
+
+@pytest.mark.parametrize("limit", [None, 8, 16])
+def test_a_run_sees_as_many_functions_as_is_said(small_grid, monkeypatch, limit):
+    cell = Cell(16, functions=limit)
+    monkeypatch.setattr(stream, "draw_episode", lambda tasks, *_, **__: tasks)
+    seen, counts, said = set(), [], []
+    with stream.EpisodeStream(cell.source(), cell.preset(12), seed=0) as episodes:
+        for step in range(12):
+            seen |= {tuple(row) for row in episodes.episode(step).value.tolist()}
+            if step % 4 != 0:  # after its first step a chunk has shown half of its functions
+                counts.append(len(seen))
+                said.append(cell.distinct(step + 1))
+    assert counts == said
+
+
+def test_a_milestone_goes_on_from_the_one_before_and_is_trained_once(small_grid, tmp_path):
+    cell = Cell(16, functions=8, seed=2)
+    for step in (3, 5):
+        train(tmp_path, cell, step)
+        assert load_universal(weights_of(tmp_path, cell, step)).step == step
+    first, second = (weights_of(tmp_path, cell, step) for step in (3, 5))
+    assert first.read_bytes() != second.read_bytes()
+    before = second.stat().st_mtime_ns
+    train(tmp_path, cell, 5)
+    assert second.stat().st_mtime_ns == before
+    rows = (tmp_path / cell.name / "checkpoint.safetensors").stat()
+    assert rows.st_mtime_ns <= before
+
+
+def test_cells_have_names_of_their_own():
+    assert len({cell.name for cell in scaling_grid.CELLS}) == len(scaling_grid.CELLS)
+
+
+def test_synthetic_functions_are_averaged_over_their_own_group(monkeypatch):
+    monkeypatch.setattr(held_out, "SYNTHETIC", 32)
+    monkeypatch.setattr(held_out, "POINTS", 256)
+    monkeypatch.setattr(
+        held_out, "_by_function", lambda model, episode: episode.target[:, -1].double().sum(1)
+    )
+    tasks = SyntheticTasks(held_out.SYNTHETIC_SEED)()(0, 32, 256)
+    expected = tasks.best_x.double().sum(1).view(4, 8).mean(1)
+    found = held_out.SyntheticEpisodes().log_likelihood(UniversalModel(width=16))
+    assert list(found) == [str(n) for n in held_out.SIZES]
+    for by_group in found.values():
+        np.testing.assert_allclose(by_group, expected, rtol=1e-6)
+
+
+def test_one_impossible_value_costs_ten_nats():
+    assert held_out.clamped_mean(np.array([[-1e6, 1.0], [2.0, 3.0]])) == pytest.approx((-10 + 6) / 4)
+
+
+def test_weights_are_measured_again_only_where_they_changed(tmp_path, monkeypatch):
+    measured = []
+    monkeypatch.setattr(
+        "bench.scaling.on_tasks", lambda model, contexts: measured.append(1) or {"uniform": {}}
+    )
+    monkeypatch.setattr("bench.scaling.SyntheticEpisodes.log_likelihood", lambda self, model: {"5": [1 / 3]})
+    monkeypatch.setattr(held_out, "SYNTHETIC", 8)
+    path, weights = tmp_path / "deep" / "results.json", tmp_path / "universal.safetensors"
+    one, other = UniversalModel(width=16), UniversalModel(width=24)
+    for model, count in ((one, 1), (one, 1), (other, 2), (other, 2)):
+        save_universal(weights, UniversalCheckpoint(model, step=7))
+        Measurement(None, Results(path, ["a"])).weights("one", weights, {"limit": None})
+        assert len(measured) == count
+    entry = json.loads(path.read_text())["weights"]["one"]
+    assert (entry["step"], entry["limit"], entry["synthetic"]) == (7, None, {"5": [0.3333]})
+    with pytest.raises(ValueError, match="other tasks"):
+        Results(path, ["b"])
+
+
+def test_differences_are_taken_within_tasks_and_the_figure_has_every_run(tmp_path):
+    pytest.importorskip("matplotlib")
+    from bench.scaling_figure import Drawing, difference, table
+
+    def figures(by_task):
+        sizes = {str(n): [value + n for value in by_task] for n in held_out.SIZES}
+        return {"validation": dict.fromkeys(held_out.KINDS, sizes), "synthetic": sizes}
+
+    shipped = {**figures([0.0, 100.0, 1000.0]), "width": 64, "parameters": 5000, "step": 9}
+    weights = {"gp": {"validation": figures([5.0, 5.0, 5.0])["validation"]}, "shipped": shipped}
+    runs = [(16, None, 0), (32, None, 0), (32, None, 1), (64, None, 0), (32, 128, 0)]
+    for number, (width, limit, seed) in enumerate(runs):
+        for step in (1, 2):
+            entry = figures([0.0 - step, 100.0 - step, 1000.0 - 4 * step])
+            facts = {"limit": limit, "functions": limit or 100 * step, "seed": seed, "contexts": 16 * step}
+            weights[f"{number} {step}"] = {
+                **entry, **facts, "width": width, "parameters": 10 * width, "step": step
+            }  # fmt: skip
+    mean, error = difference(weights["0 1"], shipped, "validation")
+    assert mean == pytest.approx(-2.0)
+    assert error == pytest.approx(1.0)  # of -1, -1 and -4: far below what tasks differ by
+    figure = Drawing(weights).figure
+    upper, lower = figure.axes[:3], figure.axes[3:]
+    for axes in (upper, lower):
+        # Four runs and the shipped weights; two milestones of three widths; two of two prior sizes, of which
+        # the first has one that its limit did not bind.
+        assert [len(axis.containers) for axis in axes] == [5, 2, 2]
+    assert table(weights).count("\n") == 1 + len(weights)
+    figure.savefig(tmp_path / "figure.png")
