@@ -115,10 +115,10 @@ def test_weights_are_measured_again_only_where_they_changed(tmp_path, monkeypatc
     monkeypatch.setattr("bench.scaling.SyntheticEpisodes.log_likelihood", lambda self, model: {"5": [1 / 3]})
     monkeypatch.setattr(held_out, "SYNTHETIC", 8)
     path, weights = tmp_path / "deep" / "results.json", tmp_path / "universal.safetensors"
-    one, other = UniversalModel(width=16), UniversalModel(width=24)
-    for model, count in ((one, 1), (one, 1), (other, 2), (other, 2)):
-        save_universal(weights, UniversalCheckpoint(model, step=7))
-        Measurement(None, Results(path, ["a"])).weights("one", weights, {"limit": None})
+    for width, count in ((16, 1), (24, 2)):
+        save_universal(weights, UniversalCheckpoint(UniversalModel(width=width), step=7))
+        for _ in range(2):
+            Measurement(None, Results(path, ["a"])).weights("one", weights, {"limit": None})
         assert len(measured) == count
     entry = json.loads(path.read_text())["weights"]["one"]
     assert (entry["step"], entry["limit"], entry["synthetic"]) == (7, None, {"5": [0.3333]})
