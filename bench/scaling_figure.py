@@ -3,10 +3,10 @@
 
 python -m bench.scaling_figure --results docs/results/scaling/likelihood.json --out docs/figures/scaling.png
 
-A score is a mean over n = 5, 10, 20 and 50 trials and, on validation tasks, over both kinds of contexts. The
-plots show its difference to that of the shipped weights, one standard error to each side: over tasks, or over
-groups of synthetic functions that share a family and a dimension. Tasks differ by more than models do, and a
-difference within tasks is free of that.
+A score is a mean over n = 5, 10, 20 and 50 trials and, on validation tasks, over both kinds of contexts.
+What is shown is its difference to that of one run, the reference, with one standard error to each side: over
+tasks, or over groups of synthetic functions that share a family and a dimension. Tasks differ by more than
+models do, and a difference within tasks is free of that.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 from bench.held_out import KINDS, SIZES, standard_error
-from bench.scaling import GAUSSIAN_PROCESS, RESULTS, SHIPPED_NAME
+from bench.scaling import GAUSSIAN_PROCESS, RESULTS
+from bench.scaling_grid import Cell
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -31,8 +32,9 @@ Entry = dict[str, Any]
 
 #: Okabe and Ito's colours (jfly.uni-koeln.de/color, 2008) of successive lines, light to dark in print.
 COLOURS = ("#E69F00", "#009E73", "#0072B2", "#882255", "#000000")
-#: The width whose prior size varies.
-WIDTH = 32
+#: The run that differences are taken to; prior size varies at its width.
+WIDTH, STEP = 32, 2000
+REFERENCE = f"{Cell(WIDTH).name}-step-{STEP}"
 #: Contexts in a step of the training behind the shipped weights and those before them.
 SHIPPED_BATCH = 32
 ROWS = (("validation", "35 validation tasks"), ("synthetic", "held-out synthetic functions"))
@@ -71,51 +73,39 @@ class Drawing:
     """Six plots: validation tasks above, synthetic functions below.
 
     Args:
-        weights: name -> figures.
+        weights: name -> figures; the reference and the shipped weights are among them.
     """
 
     def __init__(self, weights: dict[str, Entry]) -> None:
-        self._weights, self._shipped = weights, weights[SHIPPED_NAME]
-        self.figure = Figure(figsize=(10.0, 5.4), layout="constrained")
-        rows = self.figure.subplots(len(ROWS), 3, sharey="row")
+        self._weights, self._reference = weights, weights[REFERENCE]
+        self.figure = Figure(figsize=(11.0, 6.0), layout="constrained")
+        rows = self.figure.subplots(len(ROWS), 3, width_ratios=(1.3, 1, 1))
         for axes, (where, label) in zip(rows, ROWS, strict=True):
             self._steps(axes[0], where)
             self._sizes(axes[1], where)
             self._functions(axes[2], where)
-            axes[0].set_ylabel(f"{label}\nlog-likelihood, difference\nto the shipped weights [nats]")
+            axes[0].set_ylabel(
+                f"{label}\nlog-likelihood, difference to\nwidth {WIDTH}, {STEP:,} steps [nats]"
+            )
             for axis in axes:
-                axis.set_xscale("log")
-                axis.axhline(0, color="#7F7F7F", linewidth=0.8)
+                axis.axhline(0, color="#7F7F7F", linewidth=0.8, zorder=0)
                 axis.spines[["top", "right"]].set_visible(False)
                 axis.tick_params(labelsize=8)
-                if where == "validation" and GAUSSIAN_PROCESS in weights:
-                    level, _ = difference(weights[GAUSSIAN_PROCESS], self._shipped, where)
-                    axis.axhline(level, color="#7F7F7F", linestyle=":", linewidth=1.2)
-                    axis.annotate(
-                        "GP",
-                        (0.98, level),
-                        xycoords=("axes fraction", "data"),
-                        ha="right",
-                        va="bottom",
-                        fontsize=8,
-                    )
         for axis in rows[0]:
-            axis.legend(fontsize=7.5, frameon=False, loc="lower right")
-        for axis, label in zip(
-            rows[1],
-            ("contexts seen in training", "parameters", "distinct functions in training"),
-            strict=True,
-        ):
+            axis.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+        labels = ("contexts seen in training", "parameters", "distinct functions in training")
+        for axis, label in zip(rows[1], labels, strict=True):
             axis.set_xlabel(label)
 
     def _line(
         self, axis: Axes, x: Sequence[float], entries: Sequence[Entry], where: str, colour: str, **look: Any
     ) -> None:
-        y = np.array([difference(entry, self._shipped, where) for entry in entries])
+        y = np.array([difference(entry, self._reference, where) for entry in entries])
         look = {"marker": "o", "markersize": 3.5, "linewidth": 1.4, "capsize": 2, **look}
         axis.errorbar(x, y[:, 0], y[:, 1], color=colour, elinewidth=0.9, **look)
 
     def _steps(self, axis: Axes, where: str) -> None:
+        axis.set_xscale("log")
         for colour, width in zip(COLOURS, (16, 32, 64), strict=False):
             for seed, dashes in ((0, "-"), (1, "--")):
                 entries = chosen(self._weights, width=width, limit=None, seed=seed)
@@ -127,50 +117,56 @@ class Drawing:
         others = [e for e in self._weights.values() if "contexts" not in e and "step" in e]
         others.sort(key=lambda entry: entry["step"])
         x = [SHIPPED_BATCH * entry["step"] for entry in others]
-        self._line(
-            axis,
-            x,
-            others,
-            where,
-            COLOURS[2],
-            linestyle="none",
-            marker="D",
-            label="width 64, with real tasks",
-        )
+        look = {"linestyle": "none", "marker": "D", "label": "width 64, real tasks too"}
+        self._line(axis, x, others, where, COLOURS[2], **look)
+        process = self._weights.get(GAUSSIAN_PROCESS, {})
+        if where in process:
+            level, _ = difference(process, self._reference, where)
+            axis.axhline(level, color="#7F7F7F", linestyle=":", linewidth=1.4, label="Gaussian process")
 
     def _sizes(self, axis: Axes, where: str) -> None:
+        ticks = set()
         for colour, step in zip(COLOURS, steps_of(self._weights, 3), strict=False):
             entries = chosen(self._weights, limit=None, seed=0, step=step)
             entries.sort(key=lambda entry: entry["parameters"])
             x = [entry["parameters"] for entry in entries]
+            ticks |= set(x)
             self._line(axis, x, entries, where, colour, label=f"{step:,} steps")
+        _log_axis(axis, ticks)
 
     def _functions(self, axis: Axes, where: str) -> None:
+        ticks = set()
         for colour, step in zip(COLOURS, steps_of(self._weights, 3), strict=False):
             entries = chosen(self._weights, width=WIDTH, seed=0, step=step)
-            entries.sort(key=lambda entry: entry["functions"])
-            # Where a limit was not reached, runs have seen the same functions as the one without.
-            entries = [e for e in entries if e["limit"] is None or e["functions"] == e["limit"]]
-            x = [entry["functions"] for entry in entries]
-            self._line(axis, x, entries, where, colour, label=f"{step:,} steps")
+            # A limit that was not reached made no difference: the run is the one without.
+            found = {entry["functions"]: entry for entry in entries}
+            x = sorted(found)
+            ticks |= set(x)
+            self._line(axis, x, [found[count] for count in x], where, colour, label=f"{step:,} steps")
+        _log_axis(axis, ticks)
+
+
+def _log_axis(axis: Axes, ticks: set[int]) -> None:
+    axis.set_xscale("log")
+    axis.set_xticks(
+        sorted(ticks), [f"{tick / 1000:.3g}k" if tick >= 1000 else str(tick) for tick in sorted(ticks)]
+    )
+    axis.minorticks_off()
 
 
 def table(weights: dict[str, Entry]) -> str:
-    """Markdown: what was trained, its log-likelihoods by n, and the difference to the shipped weights."""
+    """Markdown: what was trained, its log-likelihoods by n, and the differences to the reference."""
     rows = []
     for name, entry in weights.items():
-        cells = [name, f"{entry['parameters']:,}" if "parameters" in entry else ""]
-        cells.append(f"{entry['step']:,}" if "step" in entry else "")
+        cells = [name, *(f"{entry[key]:,}" if key in entry else "" for key in ("parameters", "step"))]
         for kind in KINDS:
             means = [np.mean(entry["validation"][kind][str(n)]) for n in SIZES]
             cells.append(" / ".join(f"{mean:.2f}" for mean in means))
         for where, _ in ROWS:
-            known = where in entry
-            cells.append(
-                "{:+.3f} +- {:.3f}".format(*difference(entry, weights[SHIPPED_NAME], where)) if known else ""
-            )
+            known = difference(entry, weights[REFERENCE], where) if where in entry else ()
+            cells.append("{:+.3f} +- {:.3f}".format(*known) if known else "")
         rows.append(cells)
-    header = ["weights", "parameters", "steps", *KINDS, "validation - shipped", "synthetic - shipped"]
+    header = ["weights", "parameters", "steps", *KINDS, *(f"{where}, difference" for where, _ in ROWS)]
     return markdown_table(header, rows)
 
 

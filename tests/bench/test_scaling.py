@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from bench.limited_tasks import LimitedTasks
-from bench.scaling import Measurement, Results
+from bench.scaling import Measurement, Results, facts_of
 from bench.scaling_grid import Cell, train, weights_of
 
 from bench import held_out, scaling_grid
@@ -128,7 +128,7 @@ def test_weights_are_measured_again_only_where_they_changed(tmp_path, monkeypatc
 
 def test_differences_are_taken_within_tasks_and_the_figure_has_every_run(tmp_path):
     pytest.importorskip("matplotlib")
-    from bench.scaling_figure import Drawing, difference, table
+    from bench.scaling_figure import STEP, Drawing, difference, table
 
     def figures(by_task):
         sizes = {str(n): [value + n for value in by_task] for n in held_out.SIZES}
@@ -136,22 +136,19 @@ def test_differences_are_taken_within_tasks_and_the_figure_has_every_run(tmp_pat
 
     shipped = {**figures([0.0, 100.0, 1000.0]), "width": 64, "parameters": 5000, "step": 9}
     weights = {"gp": {"validation": figures([5.0, 5.0, 5.0])["validation"]}, "shipped": shipped}
-    runs = [(16, None, 0), (32, None, 0), (32, None, 1), (64, None, 0), (32, 128, 0)]
-    for number, (width, limit, seed) in enumerate(runs):
-        for step in (1, 2):
-            entry = figures([0.0 - step, 100.0 - step, 1000.0 - 4 * step])
-            facts = {"limit": limit, "functions": limit or 100 * step, "seed": seed, "contexts": 16 * step}
-            weights[f"{number} {step}"] = {
-                **entry, **facts, "width": width, "parameters": 10 * width, "step": step
-            }  # fmt: skip
-    mean, error = difference(weights["0 1"], shipped, "validation")
-    assert mean == pytest.approx(-2.0)
-    assert error == pytest.approx(1.0)  # of -1, -1 and -4: far below what tasks differ by
+    for cell in (Cell(16), Cell(32), Cell(32, seed=1), Cell(64), Cell(32, functions=256)):
+        for step in (32, STEP):
+            facts = {"parameters": 10 * cell.width, "step": step, **facts_of(cell, step)}
+            entry = figures([-step, 100.0 - step, 1000.0 - 4 * step])
+            weights[f"{cell.name}-step-{step}"] = {**entry, **facts}
+    mean, error = difference(weights["width-16-seed-0-step-32"], shipped, "validation")
+    assert mean == pytest.approx(-2 * 32)
+    assert error == pytest.approx(32)  # of -1, -1 and -4 times 32: far below what tasks differ by
     figure = Drawing(weights).figure
-    upper, lower = figure.axes[:3], figure.axes[3:]
-    for axes in (upper, lower):
-        # Four runs and the shipped weights; two milestones of three widths; two of two prior sizes, of which
-        # the first has one that its limit did not bind.
-        assert [len(axis.containers) for axis in axes] == [5, 2, 2]
+    for axes in (figure.axes[:3], figure.axes[3:]):
+        # Four runs and the shipped weights; three widths at two milestones; two prior sizes, of which the
+        # first milestone has one, its 128 functions being fewer than the limit.
+        points = [[len(line.lines[0].get_xdata()) for line in axis.containers] for axis in axes]
+        assert points == [[2, 2, 2, 2, 1], [3, 3], [1, 2]]
     assert table(weights).count("\n") == 1 + len(weights)
     figure.savefig(tmp_path / "figure.png")
