@@ -124,7 +124,7 @@ class Measurement:
             "parameters": model.parameter_count(),
             "step": loaded.step,
             "sha256": digest,
-            "validation": on_tasks(PretrainedModel(model), self._contexts),
+            **on_tasks(PretrainedModel(model), self._contexts),
             "synthetic": self._synthetic.log_likelihood(model),
         }
         self._results.add(name, entry)
@@ -133,7 +133,7 @@ class Measurement:
         """Measure BoTorch's Gaussian process on the validation tasks, which needs no training."""
         if not self._results.has(GAUSSIAN_PROCESS, ""):
             figures = on_tasks(GaussianProcessModel(), self._contexts)
-            self._results.add(GAUSSIAN_PROCESS, {"sha256": "", "validation": figures})
+            self._results.add(GAUSSIAN_PROCESS, {"sha256": "", **figures})
 
 
 def main() -> None:
@@ -162,7 +162,7 @@ def main() -> None:
         name, _, file = given.partition("=")
         measurement.weights(name, Path(file), {})
     for step in (milestone for milestone in MILESTONES if milestone <= arguments.steps):
-        for cell in CELLS:
+        for cell in (cell for cell in CELLS if step <= cell.last):
             train(arguments.out, cell, step)
             measurement.weights(
                 f"{cell.name}-step-{step}", weights_of(arguments.out, cell, step), facts_of(cell, step)

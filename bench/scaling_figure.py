@@ -37,24 +37,34 @@ WIDTH, STEP = 32, 2000
 REFERENCE = f"{Cell(WIDTH).name}-step-{STEP}"
 #: Contexts in a step of the training behind the shipped weights and those before them.
 SHIPPED_BATCH = 32
-ROWS = (("validation", "35 validation tasks"), ("synthetic", "held-out synthetic functions"))
+ROWS = (
+    ("all", "validation tasks, all queries"),
+    ("untied", "validation tasks, values\nthat no trial in context has"),
+    ("synthetic", "held-out synthetic functions"),
+)
 
 
 def scores(entry: Entry, where: str) -> Array:
     """Mean log-likelihood of each task, or of each group of synthetic functions, over n and kinds.
 
+    Where a task has no queries of a row for some n, the mean is over the others; NaN where it has none.
+
     Example:
-        >>> sizes = {str(n): [1.0, 2.0] for n in SIZES}
+        >>> sizes = {str(n): [1.0, None] for n in SIZES}
         >>> scores({"synthetic": sizes}, "synthetic").tolist()
-        [1.0, 2.0]
+        [1.0, nan]
     """
     parts = [entry[where]] if where == "synthetic" else [entry[where][kind] for kind in KINDS]
-    return np.mean([part[str(n)] for part in parts for n in SIZES], axis=0)
+    values = np.array([part[str(n)] for part in parts for n in SIZES], dtype=float)
+    # The queries are the same for all models, and so are the gaps.
+    found: Array = np.ma.masked_invalid(values).mean(axis=0).filled(np.nan)
+    return found
 
 
 def difference(entry: Entry, reference: Entry, where: str) -> tuple[float, float]:
     """Mean difference of the scores of two sets of weights, and its standard error."""
     paired = scores(entry, where) - scores(reference, where)
+    paired = paired[np.isfinite(paired)]
     return float(paired.mean()), standard_error(paired)
 
 
@@ -70,7 +80,7 @@ def steps_of(weights: dict[str, Entry], least_runs: int) -> list[int]:
 
 
 class Drawing:
-    """Six plots: validation tasks above, synthetic functions below.
+    """Plots of steps, model size and prior size; a row for each of `ROWS`.
 
     Args:
         weights: name -> figures; the reference and the shipped weights are among them.
@@ -78,7 +88,7 @@ class Drawing:
 
     def __init__(self, weights: dict[str, Entry]) -> None:
         self._weights, self._reference = weights, weights[REFERENCE]
-        self.figure = Figure(figsize=(11.0, 6.0), layout="constrained")
+        self.figure = Figure(figsize=(11.0, 8.4), layout="constrained")
         rows = self.figure.subplots(len(ROWS), 3, width_ratios=(1.3, 1, 1))
         for axes, (where, label) in zip(rows, ROWS, strict=True):
             self._steps(axes[0], where)
@@ -94,7 +104,7 @@ class Drawing:
         for axis in rows[0]:
             axis.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
         labels = ("contexts seen in training", "parameters", "distinct functions in training")
-        for axis, label in zip(rows[1], labels, strict=True):
+        for axis, label in zip(rows[-1], labels, strict=True):
             axis.set_xlabel(label)
 
     def _line(
@@ -160,7 +170,7 @@ def table(weights: dict[str, Entry]) -> str:
     for name, entry in weights.items():
         cells = [name, *(f"{entry[key]:,}" if key in entry else "" for key in ("parameters", "step"))]
         for kind in KINDS:
-            means = [np.mean(entry["validation"][kind][str(n)]) for n in SIZES]
+            means = [np.mean(entry["all"][kind][str(n)]) for n in SIZES]
             cells.append(" / ".join(f"{mean:.2f}" for mean in means))
         for where, _ in ROWS:
             known = difference(entry, weights[REFERENCE], where) if where in entry else ()

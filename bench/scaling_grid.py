@@ -29,11 +29,13 @@ class Cell:
         width: of the model, see `UniversalModel`.
         functions: distinct functions that there are for training; None draws new ones without end.
         seed: of weights, functions and contexts.
+        last: milestone at which it ends.
     """
 
     width: int
     functions: int | None = None
     seed: int = 0
+    last: int = MILESTONES[-1]
 
     @property
     def name(self) -> str:
@@ -68,8 +70,8 @@ CELLS = (
     Cell(64),
     Cell(16),
     Cell(32, functions=128),
-    Cell(32, functions=512),
-    Cell(32, functions=2048),
+    Cell(32, functions=512, last=2000),
+    Cell(32, functions=2048, last=2000),
     Cell(32, seed=1),
 )
 

@@ -107,11 +107,34 @@ def test_one_impossible_value_costs_ten_nats():
     assert held_out.clamped_mean(np.array([[-1e6, 1.0], [2.0, 3.0]])) == pytest.approx((-10 + 6) / 4)
 
 
+def test_queries_with_the_value_of_a_trial_are_left_out_of_the_second_mean():
+    class Contexts:
+        """One task has such queries, the other no different ones."""
+
+        tasks = ("a", "b")
+
+        def drawn(self, task, kind, size):
+            x, y = np.zeros((2, 3, 1)), np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+            values = {"a": np.array([[1.0, 7.0], [1.0, 4.0]]), "b": y[:, :2]}[task]
+            return held_out.Drawn(x, y, np.zeros((2, 2, 1)), values)
+
+    class Model:
+        """Takes the log density for minus the value."""
+
+        def predict(self, x, y, queries):
+            return type("Prediction", (), {"log_prob": staticmethod(lambda values: -values)})
+
+    found = held_out.on_tasks(Model(), Contexts())
+    for kind in held_out.KINDS:
+        for size in map(str, held_out.SIZES):
+            assert found["all"][kind][size] == [-(1 + 7 + 1 + 4) / 4, -(1 + 2 + 4 + 5) / 4]
+            # 1 is the value of a trial of the first context alone, 4 of the second.
+            assert found["untied"][kind][size] == [-(7 + 1) / 2, None]
+
+
 def test_weights_are_measured_again_only_where_they_changed(tmp_path, monkeypatch):
     measured = []
-    monkeypatch.setattr(
-        "bench.scaling.on_tasks", lambda model, contexts: measured.append(1) or {"uniform": {}}
-    )
+    monkeypatch.setattr("bench.scaling.on_tasks", lambda model, contexts: measured.append(1) or {"all": {}})
     monkeypatch.setattr("bench.scaling.SyntheticEpisodes.log_likelihood", lambda self, model: {"5": [1 / 3]})
     monkeypatch.setattr(held_out, "SYNTHETIC", 8)
     path, weights = tmp_path / "deep" / "results.json", tmp_path / "universal.safetensors"
@@ -132,20 +155,21 @@ def test_differences_are_taken_within_tasks_and_the_figure_has_every_run(tmp_pat
 
     def figures(by_task):
         sizes = {str(n): [value + n for value in by_task] for n in held_out.SIZES}
-        return {"validation": dict.fromkeys(held_out.KINDS, sizes), "synthetic": sizes}
+        kinds = dict.fromkeys(held_out.KINDS, sizes)
+        return {"all": kinds, "untied": kinds, "synthetic": sizes}
 
     shipped = {**figures([0.0, 100.0, 1000.0]), "width": 64, "parameters": 5000, "step": 9}
-    weights = {"gp": {"validation": figures([5.0, 5.0, 5.0])["validation"]}, "shipped": shipped}
+    weights = {"gp": {"all": figures([5.0, 5.0, 5.0])["all"]}, "shipped": shipped}
     for cell in (Cell(16), Cell(32), Cell(32, seed=1), Cell(64), Cell(32, functions=256)):
         for step in (32, STEP):
             facts = {"parameters": 10 * cell.width, "step": step, **facts_of(cell, step)}
             entry = figures([-step, 100.0 - step, 1000.0 - 4 * step])
             weights[f"{cell.name}-step-{step}"] = {**entry, **facts}
-    mean, error = difference(weights["width-16-seed-0-step-32"], shipped, "validation")
+    mean, error = difference(weights["width-16-seed-0-step-32"], shipped, "all")
     assert mean == pytest.approx(-2 * 32)
     assert error == pytest.approx(32)  # of -1, -1 and -4 times 32: far below what tasks differ by
     figure = Drawing(weights).figure
-    for axes in (figure.axes[:3], figure.axes[3:]):
+    for axes in (figure.axes[:3], figure.axes[3:6], figure.axes[6:]):
         # Four runs and the shipped weights; three widths at two milestones; two prior sizes, of which the
         # first milestone has one, its 128 functions being fewer than the limit.
         points = [[len(line.lines[0].get_xdata()) for line in axis.containers] for axis in axes]
