@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from bench.held_out import KINDS, SIZES, standard_error
-from bench.scaling import GAUSSIAN_PROCESS, RESULTS
+from bench.scaling import GAUSSIAN_PROCESS, RESULTS, SHIPPED_NAME
 from bench.scaling_grid import Cell
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -164,8 +164,27 @@ def _log_axis(axis: Axes, ticks: set[int]) -> None:
     axis.minorticks_off()
 
 
-def table(weights: dict[str, Entry]) -> str:
-    """Markdown: what was trained, its log-likelihoods by n, and the differences to the reference."""
+def ends(weights: dict[str, Entry]) -> dict[str, Entry]:
+    """What is not of the grid, and the last milestone of every run; label -> figures."""
+    found = {}
+    for name, entry in weights.items():
+        if "contexts" not in entry:
+            label = {GAUSSIAN_PROCESS: "Gaussian process", SHIPPED_NAME: "the package's"}.get(name, name)
+        else:
+            limit = "" if entry["limit"] is None else f", {entry['limit']:,} functions"
+            label = f"width {entry['width']}{limit}" + (", another seed" if entry["seed"] else "")
+            found.pop(label, None)
+        found[label] = entry
+    return found
+
+
+def table(weights: dict[str, Entry], reference: Entry) -> str:
+    """Markdown: what was trained, its mean log-likelihoods on tasks, and the differences to the reference.
+
+    Args:
+        weights: label -> figures, a row each.
+        reference: figures of what differences are taken to.
+    """
     rows = []
     for name, entry in weights.items():
         cells = [name, *(f"{entry[key]:,}" if key in entry else "" for key in ("parameters", "step"))]
@@ -173,11 +192,12 @@ def table(weights: dict[str, Entry]) -> str:
             means = [np.mean(entry["all"][kind][str(n)]) for n in SIZES]
             cells.append(" / ".join(f"{mean:.2f}" for mean in means))
         for where, _ in ROWS:
-            known = difference(entry, weights[REFERENCE], where) if where in entry else ()
-            cells.append("{:+.3f} +- {:.3f}".format(*known) if known else "")
+            known = difference(entry, reference, where) if where in entry else ()
+            cells.append("{:+.3f} ± {:.3f}".format(*known) if known else "")
         rows.append(cells)
-    header = ["weights", "parameters", "steps", *KINDS, *(f"{where}, difference" for where, _ in ROWS)]
-    return markdown_table(header, rows)
+    sizes = " / ".join(map(str, SIZES))
+    header = ["weights", "parameters", "steps", *(f"{kind}, {sizes}" for kind in KINDS)]
+    return markdown_table([*header, *(f"{where}, difference" for where, _ in ROWS)], rows)
 
 
 def main() -> None:
@@ -186,7 +206,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/figures/scaling.png"))
     arguments = parser.parse_args()
     weights = json.loads(arguments.results.read_text(encoding="utf-8"))["weights"]
-    print(table(weights))
+    print(table(ends(weights), weights[REFERENCE]))
     Drawing(weights).figure.savefig(arguments.out, dpi=110)
     print(f"\n{arguments.out}: {arguments.out.stat().st_size / 1000:.0f} KB")
 

@@ -151,7 +151,7 @@ def test_weights_are_measured_again_only_where_they_changed(tmp_path, monkeypatc
 
 def test_differences_are_taken_within_tasks_and_the_figure_has_every_run(tmp_path):
     pytest.importorskip("matplotlib")
-    from bench.scaling_figure import STEP, Drawing, difference, table
+    from bench.scaling_figure import STEP, Drawing, difference, ends, table
 
     def figures(by_task):
         sizes = {str(n): [value + n for value in by_task] for n in held_out.SIZES}
@@ -174,5 +174,8 @@ def test_differences_are_taken_within_tasks_and_the_figure_has_every_run(tmp_pat
         # first milestone has one, its 128 functions being fewer than the limit.
         points = [[len(line.lines[0].get_xdata()) for line in axis.containers] for axis in axes]
         assert points == [[2, 2, 2, 2, 1], [3, 3], [1, 2]]
-    assert table(weights).count("\n") == 1 + len(weights)
+    last = ends(weights)
+    assert len(last) == 2 + 5
+    assert all(entry["step"] == STEP for entry in last.values() if "contexts" in entry)
+    assert table(last, shipped).count("\n") == 1 + len(last)
     figure.savefig(tmp_path / "figure.png")
