@@ -73,6 +73,7 @@ CELLS = (
     Cell(32, functions=512, last=2000),
     Cell(32, functions=2048, last=2000),
     Cell(32, seed=1),
+    Cell(64, seed=1, last=2000),
 )
 
 
