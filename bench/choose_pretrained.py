@@ -4,7 +4,8 @@
     python -m bench.choose_pretrained --seeds 2 --trials 25 [--weights FILE]
 
 prints mean normalised regret and average rank of each variant, of the Gaussian process and of the control, on
-HPO-B's choice spaces (29 tasks), X48's six validation tables and the embedded suite's four validation tasks.
+HPO-B's choice spaces (29 tasks), X48's six validation tables, the embedded suite's four validation tasks and
+BBOB's 24 functions in four dimensions, which have no names and are averaged apart.
 Two runs of one setting were seen to differ by .01 to .03 on fewer tasks: take five seeds, and let no smaller
 difference choose. Several hours on one core.
 """
@@ -29,10 +30,15 @@ from diffhpo.pretrained_policy import PretrainedPolicy
 from diffhpo.suites import open_suite
 from diffhpo.suites.column_names import column_names
 
-#: Suite, split, tasks of each space.
-VALIDATION = (("hpob-reduced", "choice", None), ("x48", "validation", None), ("embedded", "validation", None))
+#: What is averaged apart -> suites and splits.
+VALIDATION = {
+    "tuning": (("hpob-reduced", "choice"), ("x48", "validation"), ("embedded", "validation")),
+    "BBOB": (("bbob", "validation"),),
+}
 
 VARIANTS: dict[str, dict[str, Any]] = {
+    "evidence": {"rank_with": "evidence"},
+    "evidence, own axes": {"rank_with": "evidence", "log_axes": False},
     "predictor": {"rank_with": "predictor"},
     "predictor without noise": {"rank_with": "predictor", "noisy": False},
     "predictor, not refined": {"rank_with": "predictor", "refinements": 0},
@@ -51,6 +57,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--weights", type=Path, help="a checkpoint; the package's own without it")
+    parser.add_argument(
+        "--methods",
+        help="separated by semicolons: gp, elites, a variant, or 'VARIANT, names'; all without it",
+    )
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--trials", type=int, default=25)
     arguments = parser.parse_args()
@@ -72,30 +82,38 @@ def main() -> None:
                     )
                 )
             )
-    tasks = []
-    for name, split, most in VALIDATION:
-        suite = open_suite(name, split)
-        tasks += [suite.task(space, task) for space in suite.spaces() for task in suite.tasks(space)[:most]]
-    runs = [(task, seed) for task in tasks for seed in range(arguments.seeds)]
+    asked = arguments.methods.split(";") if arguments.methods else list(methods)
+    if unknown := [name for name in asked if name not in methods]:
+        parser.error(f"--methods has {unknown}; accepted: {', '.join(methods)}")
+    methods = {name: methods[name] for name in asked}
     shown = [trial for trial in (1, 3, 5, 10, 15, 25, 50) if trial <= arguments.trials]
-    regret = np.array(
-        [
-            [
-                1
-                - np.array(
-                    evaluate_continuous(
-                        make(seed, task), task, f"test{seed}", arguments.trials, corrected=True
-                    ).incumbents
-                )[shown]
-                for task, seed in tqdm(runs, desc=name, leave=False)
-            ]
-            for name, make in methods.items()
+    for group, suites in VALIDATION.items():
+        opened = [open_suite(*where) for where in suites]
+        tasks = [
+            suite.task(space, task)
+            for suite in opened
+            for space in suite.spaces()
+            for task in suite.tasks(space)
         ]
-    )
-    rank = rankdata(regret.round(8), axis=0).mean(axis=1)
-    print("method", *[f"@{trial}" for trial in shown], *[f"rank @{trial}" for trial in shown], sep="\t")
-    for name, means, ranks in zip(methods, regret.mean(axis=1), rank, strict=True):
-        print(name, *means.round(4), *ranks.round(2), sep="\t")
+        runs = [(task, seed) for task in tasks for seed in range(arguments.seeds)]
+        regret = np.array(
+            [
+                [
+                    1
+                    - np.array(
+                        evaluate_continuous(
+                            make(seed, task), task, f"test{seed}", arguments.trials, corrected=True
+                        ).incumbents
+                    )[shown]
+                    for task, seed in tqdm(runs, desc=f"{group}, {name}", leave=False)
+                ]
+                for name, make in methods.items()
+            ]
+        )
+        rank = rankdata(regret.round(8), axis=0).mean(axis=1)
+        print(group, *[f"@{trial}" for trial in shown], *[f"rank @{trial}" for trial in shown], sep="\t")
+        for name, means, ranks in zip(methods, regret.mean(axis=1), rank, strict=True):
+            print(name, *means.round(4), *ranks.round(2), sep="\t")
 
 
 if __name__ == "__main__":

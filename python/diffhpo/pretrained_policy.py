@@ -111,9 +111,10 @@ class PretrainedPolicy:
     """Suggests from pretrained weights, in milliseconds, for any space of up to 32 dimensions.
 
     Candidates come from the diffusion model (samples of the posterior of the optimum), from around the best
-    trials and from everywhere; the Predictor's expected improvement ranks them, and the best are refined. A
-    batch is chosen one by one, each choice conditioning the next, up to 64; what is asked for beyond that are
-    further samples of the posterior of the optimum.
+    trials and from everywhere; the expected improvement by the Predictor and a Gaussian process, weighted by
+    what they say of held-out trials, ranks them, and the best are refined. A batch is chosen one by one, each
+    choice conditioning the next, up to 64; what is asked for beyond that are further samples of the posterior
+    of the optimum.
 
     Args:
         model: the universal model; the package's own by default.

@@ -131,7 +131,7 @@ class EncoderCase:
             exact = flat(self.torch(torch.float64), part)
             ours = (flat(self.native(isa), part) - exact).abs().mean()
             torchs = (flat(self.torch(torch.float32), part) - exact).abs().mean()
-            # Twice, and a quarter for torch: its error is that of the BLAS's blocks, which are the processor's.
+            # Twice, and a quarter for torch's own, which is that of the blocks of the processor's BLAS.
             assert float(ours) <= 2.5 * float(torchs) + 1e-8
 
 

@@ -132,6 +132,9 @@ def test_bbob_reaches_regret_zero_at_the_optimum_and_survives_pickling() -> None
     ioh = pytest.importorskip("ioh")
     suite = open_suite("bbob")
     assert [len(suite.tasks(space)) for space in suite.spaces()] == [24] * 4
+    validation = open_suite("bbob", "validation")
+    assert [(space, len(validation.tasks(space))) for space in validation.spaces()] == [("bbob-4d", 24)]
+    assert not set(validation.spaces()) & set(suite.spaces())
     for name in ("f01", "f08", "f21"):
         task = suite.task("bbob-3d", name)
         problem = ioh.get_problem(int(name[1:]), 1, 3, ioh.ProblemClass.BBOB)

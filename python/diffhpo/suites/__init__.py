@@ -8,7 +8,7 @@
 | `hpob-reduced` | HPO-B, fewer columns, 3 to 9 dimensions | choice, report | `DIFFHPO_DATA`, xgboost |
 | `x48` | XGBoost tuning on 48 tables, 6 dimensions | train, validation, test | `DIFFHPO_DATA`, xgboost |
 | `grid-mlp`, `grid-fcnet` | complete tables of network trainings | train, test | `DIFFHPO_DATA` |
-| `bbob` | 24 functions in 2, 3, 5 and 10 dimensions | test | ioh |
+| `bbob` | 24 functions in 2, 3, 5 and 10 dimensions, and in 4 | test, validation | ioh |
 """
 
 from __future__ import annotations

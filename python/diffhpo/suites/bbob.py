@@ -26,7 +26,8 @@ from diffhpo.suites.suite import TaskSuite
 
 Array = NDArray[np.float64]
 
-DIMENSIONS = (2, 3, 5, 10)
+#: Split -> dimensions. What is chosen on the functions in 4 dimensions is reported in others.
+DIMENSIONS = {"test": (2, 3, 5, 10), "validation": (4,)}
 FUNCTIONS = range(1, 25)
 INSTANCE = 1
 #: Rows of the table that initial designs are drawn from.
@@ -82,17 +83,17 @@ class BBOBFunction:
 
 
 def bbob_suite(split: str = "test") -> TaskSuite:
-    """All functions, one space for each dimension; "test" is the only split.
+    """All functions, one space for each dimension of the split, "test" or "validation".
 
     Raises:
         InputError: on another split.
         DependencyError: if ioh is not installed.
     """
-    check_split("bbob", split, ("test",))
+    check_split("bbob", split, tuple(DIMENSIONS))
     _import_ioh()  # here, not in each of a thousand runs
     makers = {
         f"bbob-{dim}d": {f"f{function:02d}": partial(_task, function, dim) for function in FUNCTIONS}
-        for dim in DIMENSIONS
+        for dim in DIMENSIONS[split]
     }
     return TaskSuite(makers, SEEDS)
 
