@@ -140,13 +140,13 @@ def test_36_an_interrupt_during_ask_leaves_the_state(monkeypatch):
         optimizer.tell(configuration, configuration["lr"])
     optimizer.enqueue(SPACE.sample(1, seed=77))
     trials, queue = optimizer.trials, len(optimizer._queue)
-    scored = PretrainedPolicy._scorers
+    scored = PretrainedPolicy._panel
 
     def interrupted(self, *arguments):
         signal.raise_signal(signal.SIGINT)
         return scored(self, *arguments)
 
-    monkeypatch.setattr(PretrainedPolicy, "_scorers", interrupted)
+    monkeypatch.setattr(PretrainedPolicy, "_panel", interrupted)
     with pytest.raises(KeyboardInterrupt):
         optimizer.ask(3)
     monkeypatch.undo()
