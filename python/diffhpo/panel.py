@@ -60,7 +60,7 @@ class GaussianProcessExpert:
 
     def log_improvement(self, points: Array) -> Array:
         """See `Expert`; in units of the values that the process was fitted to."""
-        return self._ranker.scores(points)
+        return _promised(self._ranker.belief(points))  # `Ranker.scores` in a tenth of its time
 
     def belief(self, points: Array) -> Belief:
         """See `Expert`."""
