@@ -79,8 +79,8 @@ def checked_snap(snap: Snap | None) -> Snap | None:
     """`snap`, so that what it returns is checked; None stays None.
 
     Raises:
-        InputError: if it is no function; when it is called, if it does not return a point of the unit cube
-            for each.
+        InputError: if it is no function; when it is called, if what it returns are no points of the unit cube
+            or more than it was given. A point that stands for no configuration may be left out.
 
     Example:
         >>> checked_snap(lambda points: points.round())(np.array([[0.2, 0.9]]))
@@ -93,8 +93,8 @@ def checked_snap(snap: Snap | None) -> Snap | None:
 
     def snapped(points: Array) -> Array:
         found = check_configurations(snap(points), "what snap returned", points.shape[1])
-        if len(found) != len(points):
-            raise InputError(f"snap returned {len(found)} points for {len(points)}; one for each is needed")
+        if len(found) > len(points):
+            raise InputError(f"snap returned {len(found)} points for {len(points)}; at most one for each")
         return found
 
     return snapped
