@@ -48,6 +48,7 @@ def test_what_one_or_both_take_for_impossible_is_finite(worst):
 @pytest.mark.parametrize("count", [0, 1])
 def test_too_few_trials_tell_nothing(count):
     np.testing.assert_allclose(np.exp(log_weights(np.arange(2.0)[:, None][:, :count])), 0.5)
+    assert log_weights(np.array([[0.0, 0.0], [1.0, 1.0]])) == pytest.approx(log_softmax([0.0, 2.0]))
 
 
 def test_turns_follow_the_weights():

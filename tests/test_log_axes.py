@@ -70,6 +70,24 @@ def test_the_first_trials_alone_tell_the_axes():
     assert LogAxes(History(x[5:], np.arange(40))).any
 
 
+def test_evidence_and_ratio_are_those_of_the_density():
+    rng = np.random.default_rng(2)
+    ratios = np.array(LOG_RATIOS)
+    for _ in range(200):
+        values = 10 ** rng.uniform(-3 * rng.random(), 0, 5)
+        densities = np.expm1(ratios) / (ratios * (1 + values[:, None] * np.expm1(ratios)))
+        likelihoods = densities.prod(axis=0)
+        expected = ratios[likelihoods.argmax()] if np.log(likelihoods.mean()) > log_axes.EVIDENCE else 0.0
+        assert log_ratio(values) == expected
+
+
+def test_five_trials_are_the_first():
+    x = np.array([0.5, 0.02, 0.3, 0.6, 0.0001, 0.7, 0.8])[:, None]
+    assert [log_ratio(x[:count, 0]) > 0 for count in (4, 5, 7)] == [False, True, False]
+    assert LogAxes(History(x, np.arange(7))).any
+    assert not LogAxes(History(x[:4], np.arange(4))).any
+
+
 def test_all_parts_of_a_history_are_moved():
     seen = History([[0.5, 0.1]], [1.0], failed=[[0.2, 0.01]], pending=[[0.7, 0.001]])
     axes = LogAxes(history())

@@ -11,7 +11,7 @@ from diffhpo.history import Array
 #: Parts into which the trials are cut: each is predicted from the others.
 FOLDS = 5
 #: Fewer trials tell nothing of a predictor.
-FEWEST_TRIALS = 3
+FEWEST_TRIALS = 2
 #: Nats that one trial may count at most between two predictors. Surrogates of tables have plateaus, and what
 #: predicts an equal value by a narrow density would win a run by one of them.
 MOST_NATS = 10.0
@@ -36,7 +36,7 @@ def log_weights(log_densities: Array) -> Array:
         >>> np.exp(log_weights(np.array([[-1.0, -1.0], [-1.0, -2.0]]))).round(2)
         array([0.73, 0.27])
     """
-    if log_densities.shape[1] < FEWEST_TRIALS - 1:
+    if log_densities.shape[1] < FEWEST_TRIALS:
         return np.full(len(log_densities), -np.log(len(log_densities)))
     bounded = np.clip(log_densities, -LARGEST, LARGEST)
     total = np.maximum(bounded, bounded.max(axis=0) - MOST_NATS).sum(axis=1)

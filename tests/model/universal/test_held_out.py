@@ -47,6 +47,14 @@ def test_densities_are_those_of_contexts_read_alone(model, n, told):
         assert not torch.allclose(found, blind, rtol=1e-3, atol=1e-3)
 
 
+def test_no_gradient_is_kept():
+    x, y = trials(6)
+    found = held_out_log_density(
+        untrained_model(), x, y, [np.arange(6)[:3], np.arange(3, 6)], Dimensions.continuous(1, 3)
+    )
+    assert not found.requires_grad
+
+
 def test_a_trial_is_predicted_without_itself(model):
     x, y = trials(12)
     folds = [np.arange(0, 6), np.arange(6, 12)]
