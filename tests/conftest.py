@@ -7,6 +7,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import torch
 
 # No timing decides a test; a fixed choice of examples keeps the suite reproducible.
 hypothesis.settings.register_profile("diffhpo", deadline=None, derandomize=True)
@@ -21,6 +22,15 @@ def data_directory() -> Path:
     if not path.is_dir():
         pytest.skip(f"no benchmark data at {path}; set DIFFHPO_DATA")
     return path
+
+
+@pytest.fixture
+def one_torch_thread():
+    """torch sums in one thread, so in one order: runs are compared bit by bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 _GUARD = Path(__file__).parent / "no_network"

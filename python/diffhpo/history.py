@@ -125,6 +125,19 @@ def check_values(y: ArrayLike, count: int, argument: str) -> Array:
     return array
 
 
+def first_of_equal_rows(rows: Array) -> NDArray[np.int64]:
+    """In order, the indices of the rows of (n, m), n >= 1, that no earlier row is equal to.
+
+    Example:
+        >>> first_of_equal_rows(np.array([[2.0, 1.0], [0.0, 1.0], [2.0, 1.0]]))
+        array([0, 1])
+    """
+    # Not np.unique: its comparisons of rows take what a signal's handler raises for a failure.
+    order = np.lexsort(rows.T)
+    new = np.append(True, (rows[order[1:]] != rows[order[:-1]]).any(axis=1))
+    return np.sort(order[new])
+
+
 class History:
     """Trials of one run: configurations in the unit cube and their values, larger is better.
 
@@ -159,11 +172,7 @@ class History:
         configurations = check_configurations(x, x_argument)
         values = check_values(y, len(configurations), y_argument)
         if len(values) > 1:
-            rows = np.column_stack([configurations, values])
-            # Not np.unique: its comparisons of rows take what a signal's handler raises for a failure.
-            order = np.lexsort(rows.T)
-            new = np.append(True, (rows[order[1:]] != rows[order[:-1]]).any(axis=1))
-            first = np.sort(order[new])
+            first = first_of_equal_rows(np.column_stack([configurations, values]))
             configurations, values = configurations[first], values[first]
         parts = {x_argument: configurations}
         for name, given in (("failed", failed), ("pending", pending)):

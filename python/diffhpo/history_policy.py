@@ -109,8 +109,8 @@ class HistoryPolicy:
         few new points; the caller decides what then.
 
         Raises:
-            InputError: if `count` is no whole number or below 1, or `snap` returns anything but a point of
-                the unit cube for each.
+            InputError: if `count` is no whole number or below 1, or `snap` returns anything but points of
+                the unit cube, at most one for each.
         """
         check_history(history)
         check_count(count)

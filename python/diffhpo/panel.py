@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 
 from diffhpo.evidence import folds, log_weights, turns
 from diffhpo.gaussian_process import MAX_TRIALS
-from diffhpo.history import Array, History
+from diffhpo.history import Array, History, first_of_equal_rows
 from diffhpo.model.universal.belief import Belief
 from diffhpo.model.universal.held_out import held_out_log_density
 from diffhpo.model.universal.in_context import InContextModel
@@ -155,7 +155,7 @@ def panel_by_evidence(
     scale = run.embedding.scale
     z = scale.standardise(y.unsqueeze(0))[0].numpy()
     # Values of a repeated trial may differ by less than their places on the scale can.
-    first = np.sort(np.unique(np.column_stack([tried.x, z]), axis=0, return_index=True)[1])
+    first = first_of_equal_rows(np.column_stack([tried.x, z]))
     x, y, z = tried.x[first], y[first], z[first]
     ranker = Ranker(History(x, z))
     experts: list[Expert] = [PredictorExpert(run, noisy=noisy), GaussianProcessExpert(ranker)]

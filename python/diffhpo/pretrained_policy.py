@@ -176,7 +176,8 @@ class PretrainedPolicy:
         """The next configurations, as `Policy.suggest`.
 
         Raises:
-            InputError: if `count` is no whole number or below 1, or the history has more than 32 dimensions.
+            InputError: if `count` is no whole number or below 1, the history has more than 32 dimensions, or
+                `snap` returns anything but points of the unit cube, at most one for each.
         """
         check_history(history)
         check_count(count)
@@ -188,10 +189,8 @@ class PretrainedPolicy:
         if axes is None:
             return self._suggested(history, count, snap)
 
-        def snap_inward(points: Array) -> Array:
-            return points if snap is None else axes.inward(snap(axes.outward(points)))
-
-        return axes.outward(self._suggested(axes.of(history), count, snap_inward))
+        inward = None if snap is None else lambda points: axes.inward(snap(axes.outward(points)))
+        return axes.outward(self._suggested(axes.of(history), count, inward))
 
     def _axes(self, history: History) -> LogAxes | None:
         """On which to search, where they are not the history's own."""
@@ -201,9 +200,10 @@ class PretrainedPolicy:
         return axes if axes.any else None
 
     def _suggested(self, history: History, count: int, snap: Snap | None) -> Array:
-        run = self.read(history)
+        tried = self._tried(history)
+        run = self._in_context(tried)
         joint = min(count, self.recipe.joint)
-        chosen = self._ranked(history, run, joint, snap)
+        chosen = self._ranked(history, tried, run, joint, snap)
         if count == joint or len(chosen) < joint:
             return chosen
         return np.concatenate([chosen, self._drawn(history, run, count - joint, chosen, snap)])
@@ -223,13 +223,15 @@ class PretrainedPolicy:
             found = np.concatenate([found, new_rows(drawn, np.concatenate([seen, found]))])
         return found[:count]
 
-    def _ranked(self, history: History, run: InContextModel, count: int, snap: Snap | None) -> Array:
+    def _ranked(
+        self, history: History, tried: History, run: InContextModel, count: int, snap: Snap | None
+    ) -> Array:
         """The best of the candidates, chosen jointly; fewer where snapping leaves fewer."""
         candidates = self.candidates(history, run, count)
         candidates = new_rows(candidates if snap is None else snap(candidates), history.seen)
         if len(candidates) == 0:  # a finite space of which all was seen
             return candidates
-        panel = self._panel(history, run, count)
+        panel = self._panel(history, tried, run, count)
         scores = panel.scores(candidates)
         rng = np.random.default_rng([self.seed, len(history), len(history.pending), 1])
         for round_ in range(self.recipe.refinements if panel.has_peaks else 0):
@@ -261,14 +263,18 @@ class PretrainedPolicy:
         axes = self._axes(history)
         if axes is not None:
             history, pool = axes.of(history), axes.inward(pool)
-        panel = self._panel(history, self.read(history), 1)
+        tried = self._tried(history)
+        panel = self._panel(history, tried, self._in_context(tried), 1)
         parts = np.array_split(pool, -(-len(pool) // self.recipe.pool_chunk))
         return int(np.concatenate([panel.scores(part) for part in parts]).argmax())
 
-    @torch_defaults()
     def read(self, history: History) -> InContextModel:
         """The model with the trials of the history in context; a failed trial has the worst value seen, 0 if
         there is none."""
+        return self._in_context(self._tried(history))
+
+    def _tried(self, history: History) -> History:
+        """The trials that are read, failed ones at the worst value."""
         if not 1 <= history.dim <= MAX_DIM:
             raise InputError(
                 f"the history has {history.dim} dimensions; the pretrained model takes 1 to {MAX_DIM}: use "
@@ -277,7 +283,13 @@ class PretrainedPolicy:
         for name, given in (("names", self.names), ("kinds", self.kinds), ("steps", self.steps)):
             if given is not None and len(given) != history.dim:
                 raise InputError(f"{name} has {len(given)} entries for {history.dim} dimensions")
-        tried = self._tried(history)
+        worst = np.full(len(history.failed), history.y.min() if len(history) else 0.0)
+        return History(
+            np.concatenate([history.x, history.failed]), np.concatenate([history.y, worst])
+        ).bounded(self.recipe.context_size)
+
+    @torch_defaults()
+    def _in_context(self, tried: History) -> InContextModel:
         return InContextModel(
             self.model,
             torch.tensor(tried.x),
@@ -286,13 +298,6 @@ class PretrainedPolicy:
             roles=self.roles,
             generators=self._generators,
         )
-
-    def _tried(self, history: History) -> History:
-        """The trials that are read, failed ones at the worst value."""
-        worst = np.full(len(history.failed), history.y.min() if len(history) else 0.0)
-        return History(
-            np.concatenate([history.x, history.failed]), np.concatenate([history.y, worst])
-        ).bounded(self.recipe.context_size)
 
     def candidates(self, history: History, run: InContextModel, count: int = 1) -> Array:
         """What is ranked, (k, d): generated, spread over the cube, and around the best trials."""
@@ -337,7 +342,7 @@ class PretrainedPolicy:
         kinds = None if self.kinds is None else self.kinds.tolist()
         return LocalMoves(dim, kinds=kinds, steps=self.steps, parameters=self.names)
 
-    def _panel(self, history: History, run: InContextModel, count: int) -> Panel:
+    def _panel(self, history: History, tried: History, run: InContextModel, count: int) -> Panel:
         """What ranks."""
         predictor = PredictorExpert(run, noisy=self.recipe.noisy)
         if self._rank_with == "predictor":
@@ -347,7 +352,7 @@ class PretrainedPolicy:
             return Panel([process] if self._rank_with == "gp" else [predictor, process])
         rng = np.random.default_rng([self.seed, len(history), len(history.pending), 3])
         turn = len(history) + len(history.pending) if count == 1 else None
-        return panel_by_evidence(run, self._tried(history), rng, noisy=self.recipe.noisy, turn=turn)
+        return panel_by_evidence(run, tried, rng, noisy=self.recipe.noisy, turn=turn)
 
     def _waiting(self, history: History, run: InContextModel) -> Array:
         """The pending configurations that a choice is conditioned on, the most promising ones."""

@@ -23,12 +23,7 @@ from diffhpo.pretraining.source import SyntheticTasks
 SMALL = replace(preset_named("tiny"), rollout_after=())  # batch 4, chunk 8, two passes: four steps a chunk
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 @pytest.fixture

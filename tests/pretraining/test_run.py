@@ -23,12 +23,7 @@ from diffhpo.pretraining.source import SyntheticTasks
 TINY = preset_named("tiny")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def weights(directory):

@@ -23,12 +23,7 @@ print(hashlib.sha256(b"".join(getattr(batch, n).numpy().tobytes() for n in {TENS
 """
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def same(a, b):

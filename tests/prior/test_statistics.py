@@ -3,7 +3,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 import prior_statistics
 from diffhpo.hpob import suite
@@ -25,14 +24,10 @@ def test_statistics_of_a_known_function():
     assert noise[2] == pytest.approx(1.0, abs=0.15)
 
 
+@pytest.mark.usefixtures("one_torch_thread")
 def test_the_prior_covers_the_embedded_suite():
     pytest.importorskip("xgboost")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        synthetic = np.array(list(prior_statistics.of_prior("all", 300, dims=(6, 11))))
-    finally:
-        torch.set_num_threads(threads)
+    synthetic = np.array(list(prior_statistics.of_prior("all", 300, dims=(6, 11))))
     real = np.array(list(prior_statistics.of_benchmark(suite.benchmark("train"), [suite.SPACE])))
     low, high = np.quantile(synthetic, [0.1, 0.9], axis=0)
     middle = np.median(real, axis=0)
