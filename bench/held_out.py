@@ -14,7 +14,6 @@ dares. So the mean over the other queries stands beside it.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -182,13 +181,3 @@ def _by_function(model: UniversalModel, episode: Episode) -> Tensor:
     predicted = model.predictor(model.predictor.condition(embedding), episode.query)
     density = predicted.log_prob(embedding.scale.standardise(episode.query_y).float())
     return density.double().clamp_min(FLOOR).mean(1)
-
-
-def standard_error(values: Sequence[float] | Array) -> float:
-    """Of the mean of independent values.
-
-    Example:
-        >>> standard_error([1.0, 3.0])
-        1.0
-    """
-    return float(np.std(values, ddof=1) / np.sqrt(len(values)))

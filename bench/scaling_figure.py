@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench.held_out import KINDS, SIZES, standard_error
+from bench.held_out import KINDS, SIZES
 from bench.scaling import GAUSSIAN_PROCESS, RESULTS, SHIPPED_NAME
 from bench.scaling_grid import Cell
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.stats import sem
 
 from diffhpo.study.markdown import markdown_table
 
@@ -65,7 +66,7 @@ def difference(entry: Entry, reference: Entry, where: str) -> tuple[float, float
     """Mean difference of the scores of two sets of weights, and its standard error."""
     paired = scores(entry, where) - scores(reference, where)
     paired = paired[np.isfinite(paired)]
-    return float(paired.mean()), standard_error(paired)
+    return float(paired.mean()), float(sem(paired))
 
 
 def chosen(weights: dict[str, Entry], **wanted: Any) -> list[Entry]:
