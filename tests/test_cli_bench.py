@@ -209,9 +209,13 @@ def test_ctrl_c_gives_code_130_and_one_message(place: Path) -> None:
         [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     journal = place / "runs" / "c" / "journal.jsonl"
-    wait_until(lambda: journal.exists() and os.path.getsize(journal))
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
+    try:
+        wait_until(lambda: journal.exists() and os.path.getsize(journal))
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
     assert process.returncode == 130
     assert "of 4 runs are finished and kept in runs/c; give the same command again" in stderr
     assert "Traceback" not in stderr

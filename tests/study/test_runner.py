@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,6 @@ from diffhpo.hpob.protocol import evaluate_discrete
 from diffhpo.study.grid import Cell, Grid, method_seed
 from diffhpo.study.journal import read_runs
 from diffhpo.study.methods import create
-from diffhpo.study.process_records import _interrupts_held
 from diffhpo.study.report import TIMING_HEADING, build_report, write_report
 from diffhpo.study.runner import run_study
 from diffhpo.study.selection import build_grid
@@ -280,28 +278,3 @@ def test_a_directory_in_use_stops_a_second_study(suite: str, tmp_path: Path) -> 
         run_study(tmp_path / "run", grid_of(suite, "Uniform"), progress=False)
     process.kill()
     process.communicate(timeout=30)
-
-
-def test_an_interrupt_waits_also_where_another_thread_takes_the_signal() -> None:
-    """A process pool that is interrupted while it starts keeps its process, and the interpreter, for ever."""
-    leave, done = threading.Event(), []
-    thread = threading.Thread(target=leave.wait)
-
-    def interrupted() -> None:
-        with _interrupts_held():
-            os.kill(os.getpid(), signal.SIGINT)
-            for _ in range(100):
-                time.sleep(0.001)
-            done.append(True)
-
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    thread.start()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            interrupted()
-        assert done
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        leave.set()
-        thread.join(20)
-        signal.signal(signal.SIGINT, handler)

@@ -6,15 +6,16 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import queue
 import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from diffhpo.errors import RunError
+from diffhpo.process.deferred_interrupts import deferred_interrupts
 from diffhpo.study import worker
 from diffhpo.study.environment import cores, machine, versions
 from diffhpo.study.grid import Cell, Grid
@@ -37,34 +38,40 @@ def process_records(grid: Grid, pending: deque[Cell], workers: int | None) -> Ge
     slots: list[_Slot] = []  # all that live, so that an interruption leaves none behind
     idle: list[_Slot] = []
     running: dict[Future[Record], tuple[_Slot, Cell]] = {}
+    events: queue.SimpleQueue[Future[Record] | None] = queue.SimpleQueue()  # a run's end; None is a Ctrl-C
     finished = False
-    try:
-        while pending or running:
-            while pending and len(running) < workers:
-                if not idle:
-                    with _interrupts_held():
+    with deferred_interrupts(lambda: events.put(None)) as deliver_interrupt:
+        try:
+            while pending or running:
+                while pending and len(running) < workers:
+                    if not idle:
                         slots.append(_Slot(grid))
-                    idle.append(slots[-1])
-                slot = idle.pop()
-                cell = pending.popleft()
-                running[slot.submit(cell)] = slot, cell
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                slot, cell = running.pop(future)
+                        idle.append(slots[-1])
+                    slot = idle.pop()
+                    cell = pending.popleft()
+                    future = slot.submit(cell)
+                    running[future] = slot, cell
+                    future.add_done_callback(events.put)
+                ended = events.get()
+                if ended is None:
+                    deliver_interrupt()
+                    continue
+                slot, cell = running.pop(ended)
                 try:
-                    record = future.result()
+                    record = ended.result()
                     idle.append(slot)
                 except BrokenProcessPool:
                     record = worker.death_record(grid, cell, slot.cause_of_death())
                     slot.close()  # its process is gone
                     slots.remove(slot)
                 yield {**record, **facts}
-        finished = True
-    finally:
-        if not finished:
+            finished = True
+        finally:
+            if not finished:
+                for slot in slots:
+                    slot.kill()
             for slot in slots:
-                slot.terminate()
-        for slot in slots:
-            slot.close()
+                slot.close()
 
 
 class _Slot:
@@ -75,7 +82,7 @@ class _Slot:
             1, multiprocessing.get_context("spawn"), initializer=worker.initialise, initargs=(grid,)
         )
         before = set(multiprocessing.active_children())
-        with _single_threaded(), _interrupts_held():
+        with _single_threaded(), _interrupts_blocked():
             self._ready = self._executor.submit(worker.ready)  # starts the process
         self._process = next(iter(set(multiprocessing.active_children()) - before), None)
 
@@ -104,18 +111,17 @@ class _Slot:
         if self._process is None:
             return None
         self._process.join(timeout=10)
-        for _ in range(
-            1000
-        ):  # the executor's thread may have collected the process and not noted its code yet
+        # The executor's thread may have collected the process and not noted its code yet.
+        for _ in range(1000):
             if self._process.exitcode is not None:
                 break
             time.sleep(0.01)
         return self._process.exitcode
 
-    def terminate(self) -> None:
-        """Stops the process without waiting for it."""
+    def kill(self) -> None:
+        """Stops the process without waiting for it; what its run was doing is lost."""
         if self._process is not None:
-            self._process.terminate()
+            self._process.kill()
 
     def close(self) -> None:
         """Ends the process when its run is done."""
@@ -138,23 +144,10 @@ def _single_threaded() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Holds Ctrl-C back from this thread, and for good from processes that start inside.
-
-    Where another thread takes the signal, a progress bar's for example, Python would raise KeyboardInterrupt
-    in the main thread all the same: so its handler waits too.
-    """
-    held: list[int] = []
-    in_main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT)
-    if in_main and handler is not None:
-        signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+def _interrupts_blocked() -> Iterator[None]:
+    """Blocks Ctrl-C for good in processes that start inside: their parent stops them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        if in_main and handler is not None:
-            signal.signal(signal.SIGINT, handler)
-        if held:
-            signal.raise_signal(signal.SIGINT)
