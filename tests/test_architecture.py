@@ -14,6 +14,7 @@ LEVELS = [
     ["space", "trial", "trial_table", "kernels", "history", "parameter_roles", "local_moves", "log_axes"],
     ["model", "prior"],
     ["pretrained"],
+    ["gaussian_process_fit"],
     ["gaussian_process"],
     ["acquisition"],
     ["policy", "recipe"],

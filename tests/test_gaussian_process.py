@@ -14,9 +14,11 @@ from botorch.models.transforms.outcome import Standardize
 from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
 from gpytorch.mlls import ExactMarginalLogLikelihood
 
-from diffhpo import gaussian_process
+from diffhpo import gaussian_process_fit
 from diffhpo.errors import DiffHPOError, InputError
-from diffhpo.gaussian_process import MAX_TRIALS, fit_gaussian_process
+from diffhpo.gaussian_process import fit_gaussian_process
+from diffhpo.gaussian_process_fit import MAX_TRIALS, fit_hyperparameters, lengthscale_prior, noise_prior
+from diffhpo.history import History
 
 
 def _data(n: int, d: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -87,13 +89,8 @@ def test_fit_is_as_good_as_botorchs(kernel, n, d):
 def test_objective_is_gpytorchs_and_its_gradient_is_right():
     x, y = _data(9, 2)
     model = fit_gaussian_process(torch.tensor(x), torch.tensor(y))
-    prior, noise_prior = model.covar_module.lengthscale_prior, model.likelihood.noise_covar.noise_prior
-    objective = gaussian_process._NegativeLogPosterior(
-        x,
-        model.train_targets.numpy(),
-        "matern52",
-        (float(prior.loc), float(prior.scale)),
-        (float(noise_prior.loc), float(noise_prior.scale)),
+    objective = gaussian_process_fit._NegativeLogPosterior(
+        x, model.train_targets.numpy(), "matern52", lengthscale_prior(2), noise_prior()
     )
     parameters = np.log([0.3, 0.7, 0.01])
     with torch.no_grad():
@@ -109,6 +106,18 @@ def test_objective_is_gpytorchs_and_its_gradient_is_right():
         step = 1e-5 * np.eye(3)[index]
         numeric = (objective(parameters + step)[0] - objective(parameters - step)[0]) / 2e-5
         assert gradient[index] == pytest.approx(numeric, rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    "values", [[2.0], [0.1, 0.1, 0.1], [1.0, 3.0, -4.0], [1e300, -1e300, 5.0], [1e-300, 0.0, 1.0]]
+)
+def test_values_are_standardised_as_botorchs_model_has_them(values):
+    x = np.random.default_rng(0).random((len(values), 2))
+    fit = fit_hyperparameters(History(x, values))
+    model = fit_gaussian_process(torch.tensor(x), torch.tensor(values, dtype=torch.float64))
+    np.testing.assert_allclose(fit.z, model.train_targets.numpy(), rtol=1e-14)
+    assert fit.location == pytest.approx(model.outcome_transform.means.item(), rel=1e-14)
+    assert fit.scale == pytest.approx(model.outcome_transform.stdvs.item(), rel=1e-14)
 
 
 def test_same_data_same_model_and_global_state_is_untouched():
@@ -158,7 +167,7 @@ def test_long_history_is_bounded_and_keeps_the_best():
 
 
 def test_a_failed_fit_is_repeated_logged_and_counted(monkeypatch, caplog):
-    original = gaussian_process.lapack.dpotrf
+    original = gaussian_process_fit.lapack.dpotrf
 
     def fails_below(limit):
         def factorise(matrix, lower):
@@ -168,13 +177,13 @@ def test_a_failed_fit_is_repeated_logged_and_counted(monkeypatch, caplog):
         return factorise
 
     x, y = (torch.tensor(array) for array in _data(8, 2))
-    monkeypatch.setattr(gaussian_process.lapack, "dpotrf", fails_below(5e-3))
+    monkeypatch.setattr(gaussian_process_fit.lapack, "dpotrf", fails_below(5e-3))
     with caplog.at_level(logging.WARNING, logger="diffhpo"):
         model = fit_gaussian_process(x, y)
     assert model.fitting_retries == 2
     assert model.likelihood.noise.item() >= 1e-2 * (1 - 1e-9)
     assert len(caplog.records) == 2
-    monkeypatch.setattr(gaussian_process.lapack, "dpotrf", fails_below(1e9))
+    monkeypatch.setattr(gaussian_process_fit.lapack, "dpotrf", fails_below(1e9))
     with pytest.raises(DiffHPOError, match="could not be fitted"):
         fit_gaussian_process(x, y)
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import re
+import subprocess
+import sys
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
@@ -323,3 +325,15 @@ def test_what_ranks_follows_from_what_is_known_of_the_columns(model, monkeypatch
     monkeypatch.setattr(panel, "Panel", Recorded)
     PretrainedPolicy(model, **columns).suggest(quadratic_history(7, dim=2))
     assert made == [(experts, weighed)]
+
+
+def test_a_first_suggestion_loads_neither_botorch_nor_torchs_compiler():
+    """They take seconds, of which a new process would have nothing."""
+    code = (
+        "import sys, numpy as np\n"
+        "from diffhpo import History\n"
+        "from diffhpo.pretrained_policy import PretrainedPolicy\n"
+        "PretrainedPolicy().suggest(History(np.eye(3), [0.0, 1.0, 2.0]), 2)\n"
+        "assert not {'botorch', 'gpytorch', 'torch._dynamo'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,7 +11,7 @@ import torch
 from scipy.stats import rankdata
 
 from diffhpo.evidence import folds, log_weights, turns
-from diffhpo.gaussian_process import MAX_TRIALS
+from diffhpo.gaussian_process_fit import MAX_TRIALS
 from diffhpo.history import Array, History, first_of_equal_rows
 from diffhpo.model.universal.belief import Belief
 from diffhpo.model.universal.held_out import held_out_log_density

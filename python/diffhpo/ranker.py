@@ -6,16 +6,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
-from torch import Tensor
 
-from diffhpo.acquisition import climb_acquisition, outcome_scale, score_candidates, select_batch
-from diffhpo.gaussian_process import fit_gaussian_process
+from diffhpo.acquisition import climb_acquisition, score_candidates, select_batch
+from diffhpo.gaussian_process import botorch_model
+from diffhpo.gaussian_process_fit import fit_hyperparameters
 from diffhpo.history import Array, History
 from diffhpo.model.universal.belief import Belief
 from diffhpo.model.universal.gaussian_mixture import GaussianMixture
@@ -23,7 +23,7 @@ from diffhpo.model.universal.gaussian_processes import JITTER, GaussianProcesses
 from diffhpo.policy import new_rows
 
 if TYPE_CHECKING:
-    from gpytorch.kernels import MaternKernel
+    from botorch.models import SingleTaskGP
 
 
 def normal_scores(y: Array) -> Array:
@@ -65,7 +65,7 @@ class Ranker:
         )
         y = normal_scores(y) if warp and len(y) else y
         self._history = history
-        self._model = fit_gaussian_process(torch.tensor(x), torch.tensor(y))
+        self._fit = fit_hyperparameters(History(x, y))
         self._best = float(y.max())
 
     def choose(self, candidates: Array, count: int) -> NDArray[np.int64]:
@@ -86,13 +86,12 @@ class Ranker:
     def belief(self, candidates: Array) -> Belief:
         """The joint prediction of (k, d) candidates, to be conditioned on some of them; in the units of the
         values."""
-        lengthscale, constant = self._lengthscale, self._model.mean_module.constant.detach()
-        joint = self._process.joint((torch.from_numpy(candidates) / lengthscale)[None, None])
-        location, scale = outcome_scale(self._model)
+        fit = self._fit
+        joint = self._process.joint(torch.from_numpy(candidates / fit.lengthscale)[None, None])
         predicted = GaussianMixture(
             torch.zeros(1, len(candidates), 1, dtype=torch.float64),
-            location + scale * (constant + joint.mean).mT,
-            scale * joint.variance.mT.sqrt(),
+            fit.location + fit.scale * (fit.constant + joint.mean).mT,
+            fit.scale * joint.variance.mT.sqrt(),
         )
         best = torch.tensor([[self._best]], dtype=torch.float64)
         return Belief(predicted, joint, best, noisy=False)
@@ -108,31 +107,31 @@ class Ranker:
         process = self._process
         inverse = torch.cholesky_inverse(process.factor[0, 0])
         weights = process.weights[0, 0]
-        log_scale = math.log(outcome_scale(self._model)[1])
         out = np.empty(len(weights))
         for fold in folds:
             covariance = torch.linalg.inv(inverse[fold][:, fold])
             residual, variance = covariance @ weights[fold], covariance.diagonal()
             density = -0.5 * (residual**2 / variance + variance.log() + math.log(2 * math.pi))
-            out[fold] = density.numpy() - log_scale
+            out[fold] = density.numpy() - math.log(self._fit.scale)
         return out
 
-    @property
-    def _lengthscale(self) -> Tensor:
-        return cast("MaternKernel", self._model.covar_module).lengthscale.detach()
+    @cached_property
+    def _model(self) -> SingleTaskGP:
+        """The fit for BoTorch's acquisition functions."""
+        return botorch_model(self._fit)
 
     @cached_property
     def _process(self) -> GaussianProcesses:
-        """The fitted process, of standardised values, with its factor."""
-        trials = self._model.train_inputs[0] / self._lengthscale
-        values = self._model.train_targets
+        """The fit, of standardised values, with its factor."""
+        fit = self._fit
         return GaussianProcesses.condition(
             ("matern52",),
-            trials[None, None],
-            (values - self._model.mean_module.constant.detach())[None, None],
+            torch.from_numpy(fit.x / fit.lengthscale)[None, None],
+            torch.from_numpy(fit.z - fit.constant)[None, None],
             torch.ones(1, 1, dtype=torch.float64),
-            self._model.likelihood.noise.detach().view(1, 1) - JITTER,  # at least that, see NOISE_FLOORS
-            torch.ones(1, len(values), dtype=torch.bool),
+            # At least that, see NOISE_FLOORS.
+            torch.tensor([[fit.noise - JITTER]], dtype=torch.float64),
+            torch.ones(1, len(fit.z), dtype=torch.bool),
         )
 
     def climb(self, *groups: Array, starts: int = 2) -> Array:

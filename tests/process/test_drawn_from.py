@@ -8,7 +8,7 @@ from torch import nn
 from diffhpo.model.network import Network
 from diffhpo.model.transformer import Transformer
 from diffhpo.model.universal import UniversalModel
-from diffhpo.process.drawn_from import drawn_from
+from diffhpo.process.drawn_from import drawn_from, not_drawn
 
 MODELS = {
     "Network": lambda: Network(3, cross_attention=True),
@@ -59,3 +59,18 @@ def test_another_thread_keeps_its_own_draws():
     with drawn_from(5):
         assert same(one, nn.Linear(4, 4))
         assert same(two, nn.Linear(4, 4))
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_what_is_not_drawn_has_its_shapes_and_takes_a_state(make, device):
+    expected = make()
+    before = torch.get_rng_state()
+    with torch.device(device), not_drawn():
+        made = make()
+    assert torch.equal(before, torch.get_rng_state())
+    shapes = [{name: value.shape for name, value in one.state_dict().items()} for one in (made, expected)]
+    assert shapes[0] == shapes[1]
+    if device == "cpu":
+        made.load_state_dict(expected.state_dict())
+        assert same(made, expected)

@@ -15,7 +15,7 @@ from gpytorch.likelihoods import GaussianLikelihood
 from scipy.linalg import lapack
 from torch import Tensor
 
-from diffhpo.gaussian_process import MAX_TRIALS, kernel_and_slope, outcome_floor
+from diffhpo.gaussian_process_fit import MAX_TRIALS, kernel_and_slope, outcome_floor
 from diffhpo.history import Array, History
 from diffhpo.process.gpytorch_lock import gpytorch_lock
 

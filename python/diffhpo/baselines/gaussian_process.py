@@ -17,7 +17,8 @@ from diffhpo.acquisition import (
 )
 from diffhpo.baselines.baseline import Baseline
 from diffhpo.errors import InputError
-from diffhpo.gaussian_process import KERNELS, fit_gaussian_process
+from diffhpo.gaussian_process import fit_gaussian_process
+from diffhpo.gaussian_process_fit import KERNELS
 from diffhpo.history import Array, History
 from diffhpo.policy import new_rows
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from diffhpo.baselines.baseline import Baseline, nearest_rows
 from diffhpo.errors import DependencyError
-from diffhpo.gaussian_process import LARGEST_VALUE
+from diffhpo.gaussian_process_fit import LARGEST_VALUE
 from diffhpo.history import Array, History
 from diffhpo.policy import derived_seed
 

@@ -21,7 +21,7 @@ from diffhpo.files.atomic_write import reason_and_remedy, write_atomically
 from diffhpo.files.file_schema import WRITER, check_schema
 from diffhpo.files.json_text import parse_json
 from diffhpo.files.regular_file import read_regular_file
-from diffhpo.process.drawn_from import drawn_from
+from diffhpo.process.drawn_from import not_drawn
 
 #: A file is read whole, and once: a mapped one would follow every later change, and its end ends the process.
 MOST_BYTES = 4 << 30
@@ -184,7 +184,7 @@ def build(kind: type[Module], config: Any, state: Mapping[str, Tensor], path: ob
             raise CheckpointError(
                 f"{path} does not fit the shapes that it states: {name} is {size}, its tensors have {most}"
             )
-    with torch.device("meta"):
+    with torch.device("meta"), not_drawn():
         shapes = {name: value.shape for name, value in kind(**config).state_dict().items()}
     for name in sorted({*shapes, *state}):
         stated, found = (
@@ -196,7 +196,7 @@ def build(kind: type[Module], config: Any, state: Mapping[str, Tensor], path: ob
                 f"{path} does not fit the shapes that it states: {name} is {found} and "
                 f"{state[name].dtype if found is not None else 'not there'}; floats of {stated} are needed"
             )
-    with drawn_from(0):  # the initial weights are drawn, and replaced at once
+    with not_drawn():
         module = kind(**config)
     module.load_state_dict(state)
     return module

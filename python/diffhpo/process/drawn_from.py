@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""First weights of a network, drawn from a generator of their own instead of torch's global one."""
+"""First weights of a network: drawn from a generator of their own instead of torch's global one, or not at
+all."""
 
 from __future__ import annotations
 
@@ -31,6 +32,16 @@ class _Draws(TorchFunctionMode):
         return func(*args, **({**given, "generator": self._generator} if func in _DRAWS else given))
 
 
+class _NoDraws(TorchFunctionMode):
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if func in _DRAWS:
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
+
+
 @contextmanager
 def drawn_from(seed: int) -> Iterator[None]:
     """Inside, in this thread, weights are those that `torch.manual_seed(seed)` would give.
@@ -50,4 +61,19 @@ def drawn_from(seed: int) -> Iterator[None]:
         True
     """
     with torch_defaults(), _Draws(seed):
+        yield
+
+
+@contextmanager
+def not_drawn() -> Iterator[None]:
+    """Inside, in this thread, weights are left as the memory was: for those that a file's replace at once.
+
+    On the meta device a draw would import all of torch's compiler, a second or two, to do nothing.
+
+    Example:
+        >>> with not_drawn():
+        ...     nn.Linear(2, 3).weight.shape
+        torch.Size([3, 2])
+    """
+    with torch_defaults(), _NoDraws():
         yield
