@@ -42,17 +42,25 @@ TRIALS = 50
 #: Modules and packages of diffhpo that a suggestion depends on.
 _DECISIVE = (
     "acquisition",
+    "evidence",
     "gaussian_process",
+    "gaussian_process_fit",
     "history",
     "history_policy",
     "integrations/configspace",
+    "kernels",
+    "local_moves",
+    "log_axes",
     "model",
+    "new_configurations",
     "optimizer",
+    "panel",
     "parameter_roles",
     "policy",
     "pretrained",
     "pretrained_policy",
     "ranker",
+    "recipe",
     "space",
 )
 RUNS, EVALUATIONS = "runs.jsonl", "evaluations.jsonl"

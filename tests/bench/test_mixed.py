@@ -2,6 +2,10 @@
 """The mixed benchmark: its tables, objectives that repeat, methods that suggest what is legal."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,3 +126,34 @@ def test_regret_runs_from_the_median_of_random_search_to_the_best_seen(tmp_path,
     records = report.latest_runs(tmp_path / "runs.jsonl", "report")
     assert report.scales(records) == {("s", "t"): (1.0, 5.0)}
     assert report.results_of(records)["tpe"] == {"s": {"t": {"test0": [0.0, 0.125, 1.0]}}}
+
+
+def test_a_methods_version_covers_every_module_that_a_suggestion_loads():
+    """One that is left out would keep runs of older code."""
+    code = """
+import sys
+from bench.mixed.evaluations import plain
+from bench.mixed.rivals import METHODS
+from bench.mixed.run import _DECISIVE
+from bench.mixed.spaces import SPACES
+
+space = SPACES["svm"]()
+space.seed(0)
+method = METHODS["diffhpo"](space, 0)
+for value, configuration in enumerate(space.sample_configuration(5)):
+    method.tell(plain(configuration), value)
+method.suggest()
+loaded = {name.split(".")[1] for name in sys.modules if name.startswith("diffhpo.")}
+covered = {name.partition("/")[0] for name in _DECISIVE}
+print(*sorted(loaded - covered))
+"""
+    path = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    # These check, store and organise.
+    assert set(done.stdout.split()) <= {"_C", "arguments", "errors", "files", "process", "study", "trial"}
