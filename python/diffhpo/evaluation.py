@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import queue
@@ -25,6 +26,7 @@ from tqdm import tqdm
 
 from diffhpo.arguments.whole_number import whole_number
 from diffhpo.errors import InputError
+from diffhpo.process.deferred_interrupts import deferred_interrupts
 from diffhpo.trial import Suggestion, one_number
 
 if TYPE_CHECKING:
@@ -121,7 +123,8 @@ def _at_once(
         while len(running) < workers and (suggestion := following()) is not None:
             future = _submitted(pool, objective, suggestion)
             running[future] = suggestion
-            future.add_done_callback(ended.put)
+            with deferred_interrupts(_nothing):
+                future.add_done_callback(ended.put)
         if not running:
             return
         done = [ended.get()]
@@ -142,9 +145,16 @@ def _at_once(
             raise failure
 
 
+def _nothing() -> None:
+    """A Ctrl-C that is deferred for a moment needs to be told to nobody."""
+
+
 def _submitted(pool: Executor, objective: Objective, suggestion: Suggestion) -> Future[float]:
+    # Another executor's `submit` may wait for long, until a worker is free, and Ctrl-C is to end that.
+    at_once = isinstance(pool, (ThreadPoolExecutor, ProcessPoolExecutor))
     try:
-        future = pool.submit(objective, dict(suggestion.parameters))
+        with deferred_interrupts(_nothing) if at_once else contextlib.nullcontext():
+            future = pool.submit(objective, dict(suggestion.parameters))
     except BrokenExecutor:
         raise
     except RuntimeError as error:
