@@ -4,6 +4,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 #: Interrupts the evaluation of endless trials in two threads at every line of the first few in turn.
 INTERRUPTED = """
 import concurrent.futures, faulthandler, os, signal, sys, threading
@@ -52,6 +54,7 @@ while True:
 """
 
 
+@pytest.mark.fault(36)
 def test_an_interrupt_at_any_line_leaves_no_thread_behind() -> None:
     """One inside the pool's `submit` would leave a lock taken that its threads need, and they never end."""
     done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=300)

@@ -71,8 +71,9 @@ ROWS: dict[int, tuple[str, str]] = {
         "the same bits; settings and global generators stay as they were",
     ),
     36: (
-        "Ctrl-C, a handler that raises, or the interpreter's end in a native call or an ask",
-        "KeyboardInterrupt, or what was raised; the state is what it was; no crash",
+        "Ctrl-C at any line of a study or of a run with workers; Ctrl-C, a handler that raises, or the "
+        "interpreter's end in a native call or an ask",
+        "KeyboardInterrupt, or what was raised; the state is what it was; no crash, nothing that hangs",
     ),
     37: (
         "the native module called with anything, or imported in a sub-interpreter",

@@ -4,6 +4,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 #: Interrupts the making of two records, in threads in place of processes, at every line of it in turn.
 INTERRUPTED = """
 import concurrent.futures, faulthandler, os, signal, sys, threading
@@ -69,6 +71,7 @@ print(place)
 """
 
 
+@pytest.mark.fault(36)
 def test_an_interrupt_at_any_line_ends_the_run() -> None:
     """One inside `concurrent.futures` would leave the lock of a run's future taken, and closing hang."""
     done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=300)
