@@ -1,61 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
+from tests.interrupts_at_every_line import run_interrupted
 
-#: Interrupts the evaluation of endless trials in two threads at every line of the first few in turn.
-INTERRUPTED = """
-import concurrent.futures, faulthandler, os, signal, sys, threading
+#: The evaluation of four trials in two threads.
+EVALUATIONS = """
 from concurrent.futures import ThreadPoolExecutor
 from diffhpo import evaluation
 from diffhpo.trial import Suggestion
 
-traced = (evaluation.__file__, threading.__file__, os.path.dirname(concurrent.futures.__file__))
-
-def interrupt_at(place):
-    count = number = 0
-    def following():
-        nonlocal number
-        number += 1
-        return Suggestion(number, {}) if number < 5 else None
-    def line(frame, event, argument):
-        nonlocal count
-        if event == "line":
-            count += 1
-            if count == place:
-                sys.settrace(None)
-                os.kill(os.getpid(), signal.SIGINT)
-                return None
-        return line
-    pool = ThreadPoolExecutor(2)
-    sys.settrace(lambda frame, event, argument: line if frame.f_code.co_filename.startswith(traced) else None)
-    try:
-        evaluation._at_once(
-            pool, 2, lambda _: 0.0, following, lambda raw, _: raw(), lambda suggestion, value: None
+for place in range(1, 402):
+    waiting = [Suggestion(number, {}) for number in range(4)]
+    with ThreadPoolExecutor(2) as pool:
+        count, raised = interrupted_at(
+            place,
+            lambda: evaluation._at_once(
+                pool,
+                2,
+                lambda _: 0.0,
+                lambda: waiting.pop() if waiting else None,
+                lambda raw, _: raw(),
+                lambda suggestion, value: None,
+            ),
+            evaluation,
         )
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(None)
-        pool.shutdown(wait=True, cancel_futures=True)
-    return count < place
-
-signal.signal(signal.SIGINT, signal.default_int_handler)
-place = 0
-while True:
-    place += 1
-    faulthandler.dump_traceback_later(20, exit=True)
-    assert interrupt_at(place), f"an interrupt at line {place} was lost"
-    if place > 400:
-        break
+    assert raised or count < place, f"an interrupt at line {place} was lost"
 """
 
 
 @pytest.mark.fault(36)
 def test_an_interrupt_at_any_line_leaves_no_thread_behind() -> None:
     """One inside the pool's `submit` would leave a lock taken that its threads need, and they never end."""
-    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    run_interrupted(EVALUATIONS)

@@ -123,7 +123,7 @@ def _at_once(
         while len(running) < workers and (suggestion := following()) is not None:
             future = _submitted(pool, objective, suggestion)
             running[future] = suggestion
-            with deferred_interrupts(_nothing):
+            with deferred_interrupts():
                 future.add_done_callback(ended.put)
         if not running:
             return
@@ -145,15 +145,11 @@ def _at_once(
             raise failure
 
 
-def _nothing() -> None:
-    """A Ctrl-C that is deferred for a moment needs to be told to nobody."""
-
-
 def _submitted(pool: Executor, objective: Objective, suggestion: Suggestion) -> Future[float]:
     # Another executor's `submit` may wait for long, until a worker is free, and Ctrl-C is to end that.
     at_once = isinstance(pool, (ThreadPoolExecutor, ProcessPoolExecutor))
     try:
-        with deferred_interrupts(_nothing) if at_once else contextlib.nullcontext():
+        with deferred_interrupts() if at_once else contextlib.nullcontext():
             future = pool.submit(objective, dict(suggestion.parameters))
     except BrokenExecutor:
         raise

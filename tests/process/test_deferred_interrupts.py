@@ -43,7 +43,7 @@ def test_one_that_was_not_delivered_is_raised_on_leaving() -> None:
     done = []
 
     def leave() -> None:
-        with deferred_interrupts(lambda: None):
+        with deferred_interrupts():
             press()
             done.append(True)
 
@@ -53,7 +53,7 @@ def test_one_that_was_not_delivered_is_raised_on_leaving() -> None:
 
 
 def test_without_one_nothing_is_raised() -> None:
-    with deferred_interrupts(lambda: None):
+    with deferred_interrupts():
         pass
 
 
@@ -82,7 +82,7 @@ def test_a_handler_of_the_callers_own_is_called_at_delivery_and_stays() -> None:
 
     signal.signal(signal.SIGINT, own)
     try:
-        with deferred_interrupts(lambda: None) as deliver:
+        with deferred_interrupts() as deliver:
             press()
             assert not calls
             deliver()
@@ -99,7 +99,7 @@ def test_a_handler_of_the_callers_own_is_called_at_delivery_and_stays() -> None:
 def test_an_ignored_or_deadly_interrupt_stays_so(handler: signal.Handlers) -> None:
     signal.signal(signal.SIGINT, handler)
     try:
-        with deferred_interrupts(lambda: None) as deliver:
+        with deferred_interrupts() as deliver:
             assert signal.getsignal(signal.SIGINT) is handler
             deliver()
     finally:
@@ -110,7 +110,7 @@ def test_other_threads_than_the_main_one_change_nothing() -> None:
     seen: list[object] = []
 
     def inside() -> None:
-        with deferred_interrupts(lambda: None) as deliver:
+        with deferred_interrupts() as deliver:
             deliver()
             seen.append(signal.getsignal(signal.SIGINT))
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
-def deferred_interrupts(tell: Callable[[], object]) -> Iterator[Callable[[], None]]:
+def deferred_interrupts(tell: Callable[[], object] = lambda: None) -> Iterator[Callable[[], None]]:
     """Has `tell` called on Ctrl-C, in place of the handler that was set; gives what calls that handler.
 
     The handler is called on leaving if a Ctrl-C was told and not delivered. Nothing changes where Python
@@ -24,7 +24,7 @@ def deferred_interrupts(tell: Callable[[], object]) -> Iterator[Callable[[], Non
 
     Args:
         tell: called in the main thread between any two of its instructions, so it takes no lock:
-            `queue.SimpleQueue.put` is made for that.
+            `queue.SimpleQueue.put` is made for that. Without it a Ctrl-C waits until the end.
 
     Example:
         >>> import queue, signal
