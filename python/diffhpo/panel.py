@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from diffhpo.evidence import folds, log_weights, turns
 from diffhpo.gaussian_process_fit import MAX_TRIALS
 from diffhpo.history import Array, History, first_of_equal_rows
-from diffhpo.model.universal.belief import Belief
+from diffhpo.model.universal.belief import Belief, NativeBelief
 from diffhpo.model.universal.held_out import held_out_log_density
 from diffhpo.model.universal.in_context import InContextModel
 from diffhpo.ranker import Ranker
@@ -26,7 +26,7 @@ class Expert(Protocol):
         """(k, d) configurations -> (k,) log expected improvements."""
         ...
 
-    def belief(self, points: Array) -> Belief:
+    def belief(self, points: Array) -> Belief | NativeBelief:
         """The joint prediction of (k, d) configurations, to be conditioned on some of them."""
         ...
 
@@ -47,7 +47,7 @@ class PredictorExpert:
         """See `Expert`; in units of the context's standardised values."""
         return self._run.log_improvement(torch.from_numpy(points), noisy=self._noisy).double().numpy()
 
-    def belief(self, points: Array) -> Belief:
+    def belief(self, points: Array) -> Belief | NativeBelief:
         """See `Expert`."""
         return self._run.belief(torch.from_numpy(points), noisy=self._noisy)
 
@@ -62,7 +62,7 @@ class GaussianProcessExpert:
         """See `Expert`; in units of the values that the process was fitted to."""
         return _promised(self._ranker.belief(points))  # `Ranker.scores` in a tenth of its time
 
-    def belief(self, points: Array) -> Belief:
+    def belief(self, points: Array) -> Belief | NativeBelief:
         """See `Expert`."""
         return self._ranker.belief(points)
 
@@ -171,5 +171,5 @@ def panel_by_evidence(
     return Panel(experts, log_weights(densities))
 
 
-def _promised(belief: Belief) -> Array:
+def _promised(belief: Belief | NativeBelief) -> Array:
     return belief.log_improvement().double().numpy()

@@ -17,7 +17,7 @@ from diffhpo.acquisition import climb_acquisition, score_candidates, select_batc
 from diffhpo.gaussian_process import botorch_model
 from diffhpo.gaussian_process_fit import fit_hyperparameters
 from diffhpo.history import Array, History
-from diffhpo.model.universal.belief import Belief
+from diffhpo.model.universal.belief import Belief, NativeBelief, belief_of
 from diffhpo.model.universal.gaussian_mixture import GaussianMixture
 from diffhpo.model.universal.gaussian_processes import JITTER, GaussianProcesses
 from diffhpo.policy import new_rows
@@ -83,7 +83,7 @@ class Ranker:
         """(k, d) candidates -> (k,) LogEI, in the units of the values."""
         return score_candidates(self._model, torch.tensor(candidates), self._best).numpy()
 
-    def belief(self, candidates: Array) -> Belief:
+    def belief(self, candidates: Array) -> Belief | NativeBelief:
         """The joint prediction of (k, d) candidates, to be conditioned on some of them; in the units of the
         values."""
         fit = self._fit
@@ -94,7 +94,7 @@ class Ranker:
             fit.scale * joint.variance.mT.sqrt(),
         )
         best = torch.tensor([[self._best]], dtype=torch.float64)
-        return Belief(predicted, joint, best, noisy=False)
+        return belief_of(predicted, joint, best, noisy=False)
 
     def held_out_log_density(self, folds: Sequence[NDArray[np.int64]]) -> Array:
         """(n,) log densities of each trial's value, given the trials of the other folds and the
@@ -132,6 +132,7 @@ class Ranker:
             # At least that, see NOISE_FLOORS.
             torch.tensor([[fit.noise - JITTER]], dtype=torch.float64),
             torch.ones(1, len(fit.z), dtype=torch.bool),
+            executor="auto",
         )
 
     def climb(self, *groups: Array, starts: int = 2) -> Array:

@@ -6,8 +6,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from diffhpo.kernels.gaussian_process import log_expected_improvement
 from diffhpo.model.universal.gaussian_mixture import GaussianMixture
-from diffhpo.model.universal.gaussian_processes import JointPosterior
+from diffhpo.model.universal.gaussian_processes import JointPosterior, NativePosterior
+
+
+def belief_of(
+    mixture: GaussianMixture, joint: JointPosterior | NativePosterior, best: Tensor, *, noisy: bool
+) -> Belief | NativeBelief:
+    """The belief that runs where its joint posterior does; arguments as `Belief`."""
+    if isinstance(joint, NativePosterior):
+        return NativeBelief(mixture, joint, best, noisy=noisy)
+    return Belief(mixture, joint, best, noisy=noisy)
 
 
 class Belief:
@@ -53,3 +63,27 @@ class Belief:
     def log_improvement(self) -> Tensor:
         """(N,) log expected improvements now, in the units of the mixture."""
         return self._mixture.log_expected_improvement(self._best).squeeze(0)
+
+
+class NativeBelief:
+    """As `Belief`, by the native kernels; all in float64."""
+
+    def __init__(
+        self, mixture: GaussianMixture, joint: NativePosterior, best: Tensor, *, noisy: bool
+    ) -> None:
+        self._isa = joint.isa
+        self._state = joint.state(
+            mixture.log_weights[0], mixture.means[0], mixture.deviations[0], noisy=noisy
+        )
+        self._best = float(best)
+
+    def believe(self, index: int) -> None:
+        """See `Belief`."""
+        self._best = max(self._best, self._state.believe(index, isa=self._isa))
+
+    def log_improvement(self) -> Tensor:
+        """See `Belief`; float64."""
+        state = self._state
+        return log_expected_improvement(
+            state.log_weights, state.means, state.deviations, self._best, isa=self._isa
+        )

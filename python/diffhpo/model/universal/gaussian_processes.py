@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from diffhpo.kernels import gaussian_process as native
+from diffhpo.kernels.executors import Executor, choose_executor
+
 _LOG_2PI = math.log(2 * math.pi)
 
 #: Added to the diagonal, in units of the amplitude: equal trials are not told apart by less.
@@ -57,6 +60,8 @@ class GaussianProcesses:
     """(B, K) log marginal likelihood of the trials."""
     mask: Tensor
     """(B, n) true where a trial exists."""
+    executor: Executor | None = None
+    """of predictions without gradients; None is torch"""
 
     @classmethod
     def condition(
@@ -67,6 +72,7 @@ class GaussianProcesses:
         amplitude: Tensor,
         noise: Tensor,
         mask: Tensor,
+        executor: Executor | str | None = None,
     ) -> GaussianProcesses:
         """Condition on trials.
 
@@ -77,10 +83,40 @@ class GaussianProcesses:
             amplitude: (B, K)
             noise: (B, K)
             mask: (B, n) true where a trial exists.
+            executor: of the predictions, as `choose_executor` gives or takes it. Torch where it is left out,
+                and where a gradient is wanted or a tensor is not on the CPU.
+
+        Raises:
+            torch.linalg.LinAlgError: if a covariance cannot be factorised with ten thousand times the jitter.
         """
         points, residuals, amplitude, noise = (
             part.double() for part in (points, residuals, amplitude, noise)
         )
+        if isinstance(executor, str):
+            executor = choose_executor(executor, device=points.device, kernels=("cpu",))
+        if _runs_natively(executor, points, residuals, amplitude, noise):
+            assert executor is not None
+            batch, count, n, _ = points.shape
+            jobs = batch * count
+            trials = _trials(kernels, points, amplitude, mask)
+            factor, weights, evidence = native.condition(
+                trials,
+                residuals.reshape(jobs, n).contiguous(),
+                noise.reshape(jobs).contiguous(),
+                JITTER * trials.amplitude,
+                isa=executor.isa,
+            )
+            return cls(
+                kernels,
+                points,
+                amplitude,
+                factor.view(batch, count, n, n),
+                weights.view(batch, count, n),
+                noise,
+                evidence.view(batch, count),
+                mask,
+                executor,
+            )
         both = mask.unsqueeze(1).unsqueeze(-1) & mask.unsqueeze(1).unsqueeze(-2)
         covariance = _correlations(kernels, points, points) * amplitude[..., None, None] * both
         diagonal = torch.where(mask.unsqueeze(1), (noise + JITTER * amplitude).unsqueeze(-1), 1.0)
@@ -90,17 +126,20 @@ class GaussianProcesses:
         whitened = torch.linalg.solve_triangular(factor, residuals.unsqueeze(-1), upper=False)
         weights = torch.linalg.solve_triangular(factor.mT, whitened, upper=True).squeeze(-1)
         logs = factor.diagonal(dim1=-2, dim2=-1).log().masked_fill(~mask.unsqueeze(1), 0.0).sum(-1)
-        count = mask.sum(1, keepdim=True)
+        count = mask.sum(1, keepdim=True).double()
         evidence = -0.5 * (whitened**2).sum((-2, -1)) - logs - 0.5 * count * _LOG_2PI
-        return cls(kernels, points, amplitude, factor, weights, noise, evidence, mask)
+        return cls(kernels, points, amplitude, factor, weights, noise, evidence, mask, executor)
 
     def posterior(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Mean of the residual and variance of the noise-free value at (B, K, N, P): float32 (B, K, N)."""
         joint = self.joint(points)
         return joint.mean.float(), joint.variance.float()
 
-    def joint(self, points: Tensor) -> JointPosterior:
+    def joint(self, points: Tensor) -> JointPosterior | NativePosterior:
         """The joint posterior of the noise-free values at (B, K, N, P)."""
+        if _runs_natively(self.executor, points, self.factor):
+            assert self.executor is not None
+            return NativePosterior(self, points.double(), self.executor.isa)
         return JointPosterior(self, points)
 
     def cross_covariance(self, points: Tensor) -> Tensor:
@@ -158,6 +197,91 @@ class JointPosterior:
         self._explained = torch.cat([self._explained, row.float().unsqueeze(-2)], dim=-2)
         self.variance = torch.maximum(self.variance - row**2, self._least)
         return column / observed.unsqueeze(-1)
+
+
+class NativePosterior:
+    """As `JointPosterior`, by the native kernels; what joins the trials is kept by a `NativeBelief`.
+
+    Args:
+        processes: conditioned on the trials.
+        points: (B, K, N, P) float64 in their coordinates.
+        isa: build of the kernels.
+    """
+
+    def __init__(self, processes: GaussianProcesses, points: Tensor, isa: str) -> None:
+        self._processes, self._points, self.isa = processes, points, isa
+        mean, variance, _ = self._posterior(0)
+        self.mean = mean.view(points.shape[:3])
+        """(B, K, N) of the residuals, given the trials alone"""
+        self.variance = variance.view(points.shape[:3])
+        """(B, K, N) of the noise-free values"""
+        self.noise = processes.noise
+        """(B, K)"""
+
+    def _posterior(self, rows: int) -> tuple[Tensor, Tensor, Tensor]:
+        processes = self._processes
+        jobs, n = processes.amplitude.numel(), processes.mask.shape[1]
+        points = self._points
+        return native.posterior(
+            _trials(processes.kernels, processes.points, processes.amplitude, processes.mask),
+            processes.factor.reshape(jobs, n, n).contiguous(),
+            processes.weights.reshape(jobs, n).contiguous(),
+            points.reshape(jobs, *points.shape[2:]).contiguous(),
+            isa=self.isa,
+            rows=rows,
+        )
+
+    def state(
+        self, log_weights: Tensor, means: Tensor, deviations: Tensor, *, noisy: bool
+    ) -> native.BeliefState:
+        """Of one context's mixture, (N, K) each: its own copy, to be conditioned on candidates.
+
+        Args:
+            noisy: whether the deviations hold the processes' noise.
+        """
+        processes = self._processes
+        n, count = processes.mask.shape[1], processes.amplitude.numel()
+        amplitude, noise = processes.amplitude.reshape(count), processes.noise.reshape(count)
+        _, variance, explained = self._posterior(n + _ROOM)
+        return native.BeliefState(
+            processes.kernels,
+            *(
+                part.double().mT.clone(memory_format=torch.contiguous_format)
+                for part in (log_weights, means, deviations)
+            ),
+            variance,
+            explained,
+            n,
+            self._points.reshape(count, *self._points.shape[2:]).mT.contiguous(),
+            amplitude.contiguous(),
+            noise + JITTER * amplitude,
+            (noise if noisy else torch.zeros_like(noise)).contiguous(),
+        )
+
+
+#: Candidates for which a belief has room before it needs a larger buffer.
+_ROOM = 16
+
+
+def _runs_natively(executor: Executor | None, *tensors: Tensor) -> bool:
+    """Whether the native kernels may run: no gradient is wanted, and all is on the CPU."""
+    if executor is None or executor.name == "reference":
+        return False
+    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    return not wanted and all(tensor.device.type == "cpu" for tensor in tensors)
+
+
+def _trials(
+    kernels: tuple[str, ...], points: Tensor, amplitude: Tensor, mask: Tensor
+) -> native.ProcessTrials:
+    """(B, K, n, P) points, (B, K) amplitudes and (B, n) mask for the native kernels."""
+    batch, count, n, width = points.shape
+    return native.ProcessTrials(
+        kernels * batch,
+        points.reshape(batch * count, n, width).contiguous(),
+        amplitude.reshape(batch * count).contiguous(),
+        mask.unsqueeze(1).expand(-1, count, -1).reshape(batch * count, n).to(torch.uint8),
+    )
 
 
 def _cholesky(covariance: Tensor, jitter: Tensor) -> Tensor:

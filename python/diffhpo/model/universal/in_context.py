@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diffhpo.errors import InputError
 from diffhpo.model.denoiser import Denoiser
-from diffhpo.model.universal.belief import Belief
+from diffhpo.model.universal.belief import Belief, NativeBelief, belief_of
 from diffhpo.model.universal.dimensions import MAX_DIM, Dimensions
 from diffhpo.model.universal.gaussian_mixture import GaussianMixture
 from diffhpo.model.universal.model import UniversalModel
@@ -196,7 +196,7 @@ class InContextModel:
         )
 
     @torch.no_grad()
-    def belief(self, x: Tensor, *, noisy: bool = True) -> Belief:
+    def belief(self, x: Tensor, *, noisy: bool = True) -> Belief | NativeBelief:
         """The joint prediction of (N, d) configurations, to be conditioned on some of them."""
         predicted = self.model.predictor.jointly(self.conditioned, x.float().unsqueeze(0), noisy=noisy)
-        return Belief(*predicted, self.best, noisy=noisy)
+        return belief_of(*predicted, self.best, noisy=noisy)
