@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gaussian processes with given hyperparameters on the CPU, in float64. The meaning, and the oracle of the tests:
-`diffhpo.model.universal.gaussian_processes` and `gaussian_mixture` in torch."""
+"""Gaussian processes with given hyperparameters on the CPU, in float64. The meaning in torch:
+`diffhpo.model.universal.gaussian_processes` and `gaussian_mixture`."""
 
 from __future__ import annotations
 
