@@ -78,7 +78,9 @@ def condition(
         isa,
     )
     if failed >= 0:
-        raise torch.linalg.LinAlgError(f"the covariance of process {failed} is not positive definite")
+        raise torch.linalg.LinAlgError(  # type: ignore[attr-defined]
+            f"the covariance of process {failed} is not positive definite"
+        )
     return factor, weights, evidence
 
 

@@ -126,8 +126,8 @@ class GaussianProcesses:
         whitened = torch.linalg.solve_triangular(factor, residuals.unsqueeze(-1), upper=False)
         weights = torch.linalg.solve_triangular(factor.mT, whitened, upper=True).squeeze(-1)
         logs = factor.diagonal(dim1=-2, dim2=-1).log().masked_fill(~mask.unsqueeze(1), 0.0).sum(-1)
-        count = mask.sum(1, keepdim=True).double()
-        evidence = -0.5 * (whitened**2).sum((-2, -1)) - logs - 0.5 * count * _LOG_2PI
+        told = mask.sum(1, keepdim=True).double()
+        evidence = -0.5 * (whitened**2).sum((-2, -1)) - logs - 0.5 * told * _LOG_2PI
         return cls(kernels, points, amplitude, factor, weights, noise, evidence, mask, executor)
 
     def posterior(self, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -243,19 +243,22 @@ class NativePosterior:
         n, count = processes.mask.shape[1], processes.amplitude.numel()
         amplitude, noise = processes.amplitude.reshape(count), processes.noise.reshape(count)
         _, variance, explained = self._posterior(n + _ROOM)
+        parts = [
+            part.double().mT.clone(memory_format=torch.contiguous_format)
+            for part in (log_weights, means, deviations)
+        ]
         return native.BeliefState(
-            processes.kernels,
-            *(
-                part.double().mT.clone(memory_format=torch.contiguous_format)
-                for part in (log_weights, means, deviations)
-            ),
-            variance,
-            explained,
-            n,
-            self._points.reshape(count, *self._points.shape[2:]).mT.contiguous(),
-            amplitude.contiguous(),
-            noise + JITTER * amplitude,
-            (noise if noisy else torch.zeros_like(noise)).contiguous(),
+            kernels=processes.kernels,
+            log_weights=parts[0],
+            means=parts[1],
+            deviations=parts[2],
+            variance=variance,
+            explained=explained,
+            used=n,
+            points=self._points.reshape(count, *self._points.shape[2:]).mT.contiguous(),
+            amplitude=amplitude.contiguous(),
+            noise=noise + JITTER * amplitude,
+            added=(noise if noisy else torch.zeros_like(noise)).contiguous(),
         )
 
 

@@ -11,7 +11,11 @@ from torch import Tensor, nn
 
 from diffhpo.model.predictor import AttendingLayer
 from diffhpo.model.universal.gaussian_mixture import GaussianMixture
-from diffhpo.model.universal.gaussian_processes import GaussianProcesses, JointPosterior
+from diffhpo.model.universal.gaussian_processes import (
+    GaussianProcesses,
+    JointPosterior,
+    NativePosterior,
+)
 from diffhpo.model.universal.transformer import CoordinateEmbedding, UniversalEmbedding
 
 #: Kernels of the mixture's processes.
@@ -132,7 +136,7 @@ class UniversalPredictor(nn.Module):
 
     def jointly(
         self, conditioned: ConditionedPredictor, x: Tensor, *, noisy: bool = True
-    ) -> tuple[GaussianMixture, JointPosterior]:
+    ) -> tuple[GaussianMixture, JointPosterior | NativePosterior]:
         """As `forward`, and the processes' joint posterior of the same candidates."""
         embedding = conditioned.embedding
         points, mean, coordinates = self._points(conditioned.embedding, conditioned.space, x)
