@@ -100,4 +100,5 @@ PYBIND11_MODULE(_C, m) {
   diffhpo::bind_denoise_cuda(m);
   diffhpo::bind_attention(m);
   diffhpo::bind_training(m);
+  diffhpo::bind_universal(m);
 }

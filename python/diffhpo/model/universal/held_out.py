@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diffhpo.model.universal.dimensions import Dimensions
+from diffhpo.model.universal.executed_model import ExecutedModel
 from diffhpo.model.universal.model import UniversalModel
 from diffhpo.model.universal.transformer import UniversalContext
 
@@ -22,6 +23,8 @@ def held_out_log_density(
     y: Tensor,
     folds: Sequence[NDArray[np.int64]],
     dimensions: Dimensions,
+    *,
+    executor: str = "auto",
 ) -> Tensor:
     """Log densities of each trial's value, given the trials of the other folds.
 
@@ -33,6 +36,7 @@ def held_out_log_density(
         y: (n,) values, larger is better.
         folds: F parts of 0 to n - 1, each trial in one of them.
         dimensions: of the space, (1, d).
+        executor: as of `InContextModel`.
 
     Returns:
         (n,) float64, in the units of y.
@@ -58,8 +62,9 @@ def held_out_log_density(
         shown,
         Dimensions(dimensions.kinds.expand(count, d), dimensions.roles.expand(count, d)),
     )
-    embedding = model.transformer(context)
-    mixture = model.predictor(model.predictor.condition(embedding), x.float()[asked])
+    executed = ExecutedModel(model, executor)
+    embedding = executed.embed(context)
+    mixture, _ = executed.jointly(executed.condition(embedding), x.float()[asked])
     values = y.double()[asked]
     density = mixture.double().log_prob(embedding.scale.standardise(values))
     density = density + embedding.scale.log_slope(values)
