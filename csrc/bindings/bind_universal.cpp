@@ -121,8 +121,8 @@ void embed(const py::object& scale, const py::object& z, const py::object& codes
 void kernel_space(const py::object& inverse, const py::object& warp_a, const py::object& warp_b,
                   const py::object& emphasis, const py::object& constant, const py::object& amplitude,
                   const py::object& noise, const py::object& log_prior, const py::object& packed,
-                  const py::object& codes, const py::object& pooled, const py::object& mask, const std::vector<int64_t>& layout,
-                  const std::string& isa) {
+                  const py::object& codes, const py::object& pooled, const py::object& mask,
+                  const std::vector<int64_t>& layout, const std::string& isa) {
   const Isa chosen = runnable_isa(isa);
   KernelSpaceProblem p{};
   p.layout = checked_layout<UniversalPredictorLayout>(layout);
@@ -277,7 +277,8 @@ void bind_universal(py::module_& m) {
         py::arg("packed"), py::arg("codes"), py::arg("pooled"), py::arg("mask"), py::arg("layout"), py::arg("isa"));
   m.def("universal_points", &points, py::arg("coordinates"), py::arg("mean"), py::arg("embedded"), py::arg("packed"),
         py::arg("x"), py::arg("codes"), py::arg("pooled"), py::arg("mask"), py::arg("inverse"),
-        py::arg("warp_a"), py::arg("warp_b"), py::arg("emphasis"), py::arg("constant"), py::arg("layout"), py::arg("isa"), py::arg("threads"));
+        py::arg("warp_a"), py::arg("warp_b"), py::arg("emphasis"), py::arg("constant"), py::arg("layout"),
+        py::arg("isa"), py::arg("threads"));
   m.def("universal_correct", &correct, py::arg("mixture"), py::arg("packed"), py::arg("embedded"),
         py::arg("prior_mean"), py::arg("mean"), py::arg("variance"), py::arg("noise"), py::arg("log_weights"),
         py::arg("z"), py::arg("tokens"), py::arg("mask"), py::arg("noisy"), py::arg("layout"), py::arg("isa"),
