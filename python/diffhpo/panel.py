@@ -165,7 +165,7 @@ def panel_by_evidence(
     dimensions = run.embedding.context.dimensions
     densities = np.stack(
         [
-            held_out_log_density(run.model, torch.tensor(x), y, parts, dimensions, executor=run.executor),
+            held_out_log_density(run.executed, torch.tensor(x), y, parts, dimensions),
             ranker.held_out_log_density(parts) + scale.log_slope(y.unsqueeze(0))[0].numpy(),
         ]
     )

@@ -123,12 +123,12 @@ class InContextModel:
             plain.kinds if kinds is None else kinds.view(1, dim),
             plain.roles if roles is None else roles.view(1, dim),
         )
-        self.model, self.dim, self.executor = model, dim, executor
+        self.model, self.dim = model, dim
         mask = torch.ones(1, len(y), dtype=torch.bool)
         context = UniversalContext(x.float().unsqueeze(0), y.double().unsqueeze(0), mask, dimensions)
-        self._executed = ExecutedModel(model, executor)
-        self.embedding = self._executed.embed(context)
-        self.conditioned = self._executed.condition(self.embedding)
+        self.executed = ExecutedModel(model, executor)
+        self.embedding = self.executed.embed(context)
+        self.conditioned = self.executed.condition(self.embedding)
         self._generators = Generators(model) if generators is None else generators
 
     @property
@@ -144,7 +144,7 @@ class InContextModel:
             noisy: as observed; else without the noise.
         """
         differentiated = x.requires_grad and torch.is_grad_enabled()
-        predictor = self.model.predictor if differentiated else self._executed
+        predictor = self.model.predictor if differentiated else self.executed
         return predictor.jointly(self.conditioned, x.float().unsqueeze(0), noisy=noisy)[0]
 
     @torch.no_grad()
@@ -203,5 +203,5 @@ class InContextModel:
     @torch.no_grad()
     def belief(self, x: Tensor, *, noisy: bool = True) -> Belief:
         """The joint prediction of (N, d) configurations, to be conditioned on some of them."""
-        predicted = self._executed.jointly(self.conditioned, x.float().unsqueeze(0), noisy=noisy)
+        predicted = self.executed.jointly(self.conditioned, x.float().unsqueeze(0), noisy=noisy)
         return Belief(*predicted, self.best, noisy=noisy)
