@@ -43,6 +43,13 @@ int64_t checked_dims(int64_t dims) {
   return dims;
 }
 
+// Of trials or points. A tensor without elements may claim any extent, and sizes are computed of it.
+int64_t checked_count(int64_t count) {
+  constexpr int64_t most = (int64_t{1} << 31) - 1;
+  if (count > most) throw py::value_error("more than " + std::to_string(most) + " rows");
+  return count;
+}
+
 // A checked copy: other threads may write to the tensor while the kernel runs.
 template <class T>
 std::vector<T> copied(const TensorView<T>& view) {
@@ -68,7 +75,8 @@ void embed(const py::object& scale, const py::object& z, const py::object& codes
   const int64_t width = p.layout.width;
   const TensorView<float> weights(packed, "packed"), x_view(x, "x");
   weights.require({fields_of(p.layout).size});
-  const int64_t contexts = x_view.extent(0, 3), trials = x_view.extent(1, 3), dims = checked_dims(x_view.extent(2, 3));
+  const int64_t contexts = checked_count(x_view.extent(0, 3)), trials = checked_count(x_view.extent(1, 3)),
+                dims = checked_dims(x_view.extent(2, 3));
   const TensorView<double> y_view(y, "y"), scale_view(scale, "scale");
   const TensorView<uint8_t> mask_view(mask, "mask");
   const TensorView<int64_t> kinds_view(kinds, "kinds"), roles_view(roles, "roles");
@@ -174,7 +182,8 @@ void points(const py::object& coordinates, const py::object& mean, const py::obj
   const int64_t width = p.layout.width;
   const TensorView<float> weights(packed, "packed"), x_view(x, "x");
   weights.require({fields_of(p.layout).size});
-  const int64_t contexts = x_view.extent(0, 3), count = x_view.extent(1, 3), dims = checked_dims(x_view.extent(2, 3));
+  const int64_t contexts = checked_count(x_view.extent(0, 3)), count = checked_count(x_view.extent(1, 3)),
+                dims = checked_dims(x_view.extent(2, 3));
   const TensorView<float> codes_view(codes, "codes"), pooled_view(pooled, "pooled"), inverse_view(inverse, "inverse"),
       a_view(warp_a, "warp_a"), b_view(warp_b, "warp_b"), emphasis_view(emphasis, "emphasis"),
       constant_view(constant, "constant"), coordinates_view(coordinates, "coordinates"), mean_view(mean, "mean"),
@@ -230,8 +239,8 @@ void correct(const py::object& mixture, const py::object& packed, const py::obje
   const TensorView<double> mean_view(mean, "mean"), variance_view(variance, "variance"), noise_view(noise, "noise");
   const TensorView<uint8_t> mask_view(mask, "mask");
   weights.require({fields_of(p.layout).size});
-  const int64_t contexts = embedded_view.extent(0, 3), count = embedded_view.extent(1, 3),
-                trials = z_view.extent(1, 2);
+  const int64_t contexts = checked_count(embedded_view.extent(0, 3)), count = checked_count(embedded_view.extent(1, 3)),
+                trials = checked_count(z_view.extent(1, 2));
   embedded_view.require({contexts, count, width});
   prior_view.require({contexts, kProcesses, count});
   mean_view.require({contexts, kProcesses, count});

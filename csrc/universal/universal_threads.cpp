@@ -211,7 +211,7 @@ void points_cpu(const PointsProblem& p, Isa isa, int threads, StopSignal interru
 }
 
 void correct_cpu(const CorrectProblem& p, Isa isa, int threads, StopSignal interrupted) {
-  if (p.points == 0) return;
+  if (p.points == 0 || p.contexts == 0) return;
   const int64_t size = whole_vectors(p.points * kSeenStride) + whole_vectors(p.points * padded(p.layout.width)) +
                        whole_vectors(p.points * 3 * kProcesses) + whole_vectors((1 + p.trials) * p.layout.width);
   run_on_threads(p.contexts, threads, size, interrupted, [&](int64_t context, float* scratch, StopSignal stop) {

@@ -488,6 +488,7 @@ def test_bad_calls_of_embed_are_refused() -> None:
         {"x": torch.rand(3, 5, 33)},
         {"x": context.x[..., :0]},
         {"x": context.x.to("meta")},
+        {"x": torch.empty(0, 2**40, 3)},
         {"y": context.y.float()},
         {"y": context.y[:, :4]},
         {"y": torch.full_like(context.y, torch.nan)},
