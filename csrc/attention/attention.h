@@ -22,7 +22,8 @@ struct EncodeProblem {
   const float* weights;   // [layout.size()]
   const float* inputs;    // [sum n, d + 2] the trials' features
   float* tokens;          // [sum (n + 1), C] out; a context's anchor stands before its trials
-  float* pooled;          // [J, C] out, mean of a context's tokens
+  float* pooled;          // [J, C] out, mean of a context's tokens; may be null
+  bool embedded;          // tokens hold anchors and embedded trials already, and inputs are not read
 };
 
 // N candidates for each of J contexts.
@@ -34,6 +35,7 @@ struct PredictProblem {
   const float* weights;         // [layout.size()]
   const float* tokens;          // [sum M, C]
   const float* x;               // [sum N, d] in [0, 1]
+  const float* embedded;        // [sum N, padded(W)] what to take in place of the input layer's outputs, or null
   float* logits;                // [sum N, K] out
 };
 

@@ -111,12 +111,16 @@ void predict_tile(const PredictProblem& p, const RowTile& tile, const KeyValues*
   const int bars = static_cast<int>(layout.bars);
   const int64_t narrow = padded(width), in_stride = padded(dim);
   const float* w = p.weights;
-  for (int row = 0; row < tile.rows; ++row) {
-    const float* x = p.x + (tile.row + row) * dim;
-    for (int j = 0; j < dim; ++j) s.input[row * in_stride + j] = 2.0f * x[j] - 1.0f;
+  if (p.embedded != nullptr) {
+    copy_rows(p.embedded + tile.row * narrow, narrow, tile.rows, width, s.hidden, narrow);
+  } else {
+    for (int row = 0; row < tile.rows; ++row) {
+      const float* x = p.x + (tile.row + row) * dim;
+      for (int j = 0; j < dim; ++j) s.input[row * in_stride + j] = 2.0f * x[j] - 1.0f;
+    }
+    apply({w + layout.input_weight(), w + layout.input_bias(), dim, width, Activation::none}, tile.rows, s.input,
+          in_stride, s.hidden, narrow);
   }
-  apply({w + layout.input_weight(), w + layout.input_bias(), dim, width, Activation::none}, tile.rows, s.input,
-        in_stride, s.hidden, narrow);
   for (int64_t layer = 0; layer < layout.layers; ++layer) {
     run_block(block, w + layout.layer(layer), contexts[layer], p.token_counts[tile.job],
               tile.rows, s);

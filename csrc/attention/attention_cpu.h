@@ -101,8 +101,8 @@ DIFFHPO_DECLARE_KERNELS(avx512)
 #undef DIFFHPO_DECLARE_KERNELS
 
 // On `threads` threads, the caller's among them; when `interrupted` says true the call ends and its outputs are
-// unfinished.
-void encode_cpu(const EncodeProblem& problem, Isa isa, int threads, StopSignal interrupted);
-void predict_cpu(const PredictProblem& problem, Isa isa, int threads, StopSignal interrupted);
+// unfinished: true is returned.
+bool encode_cpu(const EncodeProblem& problem, Isa isa, int threads, StopSignal interrupted);
+bool predict_cpu(const PredictProblem& problem, Isa isa, int threads, StopSignal interrupted);
 
 }  // namespace diffhpo

@@ -130,7 +130,7 @@ void pool(const EncodeProblem& p) {
 
 }  // namespace
 
-void encode_cpu(const EncodeProblem& p, Isa isa, int threads, StopSignal interrupted) {
+bool encode_cpu(const EncodeProblem& p, Isa isa, int threads, StopSignal interrupted) {
   const Kernels kernels = kernels_of(isa);
   const BlockLayout block = p.layout.block();
   std::vector<int64_t> tokens(p.jobs), first_input(p.jobs);
@@ -149,10 +149,10 @@ void encode_cpu(const EncodeProblem& p, Isa isa, int threads, StopSignal interru
           const RowTile& tile = tiles[i];
           const int64_t count = tokens[tile.job];
           const AttentionScratch s = divide_attention_scratch(scratch, block, 0, 0, rows);
-          if (stage == 0) {
+          if (stage == 0 && !p.embedded) {
             const int64_t input = first_input[tile.job] + std::max<int64_t>(tile.first - 1, 0);
             kernels.embed(p, tile, p.inputs + input * p.layout.inputs, s);
-          } else {
+          } else if (stage > 0) {
             kernels.encode(p, stage - 1, tile, *stores[(stage - 1) % 2].of(tile.job), count, s);
           }
           if (stage < p.layout.layers) {
@@ -160,12 +160,13 @@ void encode_cpu(const EncodeProblem& p, Isa isa, int threads, StopSignal interru
                               count, tile, *stores[stage % 2].of(tile.job), s);
           }
         });
-    if (stopped) return;
+    if (stopped) return true;
   }
-  pool(p);
+  if (p.pooled != nullptr) pool(p);
+  return false;
 }
 
-void predict_cpu(const PredictProblem& p, Isa isa, int threads, StopSignal interrupted) {
+bool predict_cpu(const PredictProblem& p, Isa isa, int threads, StopSignal interrupted) {
   const Kernels kernels = kernels_of(isa);
   const BlockLayout block = p.layout.block();
   const std::vector<int64_t> tokens(p.token_counts, p.token_counts + p.jobs), counts(p.counts, p.counts + p.jobs);
@@ -185,13 +186,13 @@ void predict_cpu(const PredictProblem& p, Isa isa, int threads, StopSignal inter
                             tile, store.of(tile.job)[layer], s);
         }
       });
-  if (stopped) return;
-  run_on_threads(static_cast<int64_t>(tiles.size()), threads,
-                 divide_attention_scratch(nullptr, block, p.layout.dim, p.layout.bars, rows).size, interrupted,
-                 [&](int64_t i, float* scratch, StopSignal) {
-                   kernels.predict(p, tiles[i], store.of(tiles[i].job),
-                                   divide_attention_scratch(scratch, block, p.layout.dim, p.layout.bars, rows));
-                 });
+  if (stopped) return true;
+  return run_on_threads(static_cast<int64_t>(tiles.size()), threads,
+                        divide_attention_scratch(nullptr, block, p.layout.dim, p.layout.bars, rows).size, interrupted,
+                        [&](int64_t i, float* scratch, StopSignal) {
+                          kernels.predict(p, tiles[i], store.of(tiles[i].job),
+                                          divide_attention_scratch(scratch, block, p.layout.dim, p.layout.bars, rows));
+                        });
 }
 
 }  // namespace diffhpo

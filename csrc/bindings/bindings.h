@@ -23,6 +23,7 @@ void bind_denoise_cuda(pybind11::module_& m);
 void bind_attention(pybind11::module_& m);
 void bind_training(pybind11::module_& m);
 void bind_gaussian_process(pybind11::module_& m);
+void bind_universal(pybind11::module_& m);
 
 // Throws ValueError unless the build exists and this processor runs it.
 Isa runnable_isa(const std::string& name);

@@ -101,4 +101,5 @@ PYBIND11_MODULE(_C, m) {
   diffhpo::bind_attention(m);
   diffhpo::bind_training(m);
   diffhpo::bind_gaussian_process(m);
+  diffhpo::bind_universal(m);
 }

@@ -162,9 +162,10 @@ def panel_by_evidence(
     if z.min() == z.max():
         return Panel(experts, np.log([0.5, 0.5])) if turn is None else Panel([experts[turn % 2]])
     parts = folds(len(first), rng)
+    dimensions = run.embedding.context.dimensions
     densities = np.stack(
         [
-            held_out_log_density(run.model, torch.tensor(x), y, parts, run.embedding.context.dimensions),
+            held_out_log_density(run.executed, torch.tensor(x), y, parts, dimensions),
             ranker.held_out_log_density(parts) + scale.log_slope(y.unsqueeze(0))[0].numpy(),
         ]
     )

@@ -125,7 +125,9 @@ class PretrainedPolicy:
         steps: of each dimension the distance between neighbouring values, 0 where it is real: candidates near
             the best trials then move by a level at least.
         recipe: settings, or those that differ from the default.
-        executor: of the reverse loop.
+        executor: "auto", "reference", "cpu", or one build of the CPU kernels: of the reverse loop, and of
+            what reads the trials and predicts. "cuda" is of the reverse loop alone, and all else runs as with
+            "auto": a run's tensors are too small for a GPU to gain by them.
 
     Raises:
         InputError: on a negative seed, a setting that there is not or that is out of range, a kind other than
@@ -297,6 +299,7 @@ class PretrainedPolicy:
             kinds=self.kinds,
             roles=self.roles,
             generators=self._generators,
+            executor="auto" if self.executor == "cuda" else self.executor,
         )
 
     def candidates(self, history: History, run: InContextModel, count: int = 1) -> Array:

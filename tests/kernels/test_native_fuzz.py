@@ -17,8 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from diffhpo.history import History
-from diffhpo.kernels import attention, ops, training
+from diffhpo.kernels import attention, ops, training, universal
 from diffhpo.model import Denoiser, Network, NoiseSchedule, Predictor, Sampler, Scorer, Trainer, Transformer
+from diffhpo.model.universal import UniversalModel
+from diffhpo.model.universal.in_context import InContextModel
 
 ISA = ops.native_isas(runnable=True)[0]
 #: Examples of each test. More than CI's are drawn at random, not by the fixed choice of the suite.
@@ -74,6 +76,8 @@ def recorded() -> dict[str, Call]:
         patch.setattr(ops, "_native", lambda: recorder)
         attention._encoder_size.cache_clear()
         attention._predictor_size.cache_clear()
+        universal._encoder_size.cache_clear()
+        universal._predictor_size.cache_clear()
         torch.manual_seed(0)
         network, transformer = Network(3, width=16, context_width=8), Transformer(3, width=8)
         history = History([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6], [0.7, 0.8, 0.9]], [1.0, 3.0, 2.0])
@@ -82,6 +86,11 @@ def recorded() -> dict[str, Call]:
         scorer = Scorer(Predictor(3, width=16, context_width=8, bars=8), transformer)
         scorer.predict((history.x, history.y), torch.rand(4, 3), executor=executor)
         Trainer(network, transformer, executor=executor).fit(Sampler(history), 2)
+        model = UniversalModel(width=8, layers=1, predictor_layers=1, blocks=1, heads=2)
+        run = InContextModel(model, torch.rand(5, 3), torch.rand(5), executor=executor)
+        run.log_improvement(torch.rand(4, 3))
+        run.belief(torch.rand(4, 3)).believe(1)
+        universal.predictor_size(model.packed[1].layout)
         sampler = Sampler(history)
         training.draw(sampler.table, sampler.rule, 4, 7, 0, isa=ISA)
         ops.noise(0, range(3), 5, 3, isa=ISA)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 import torch
@@ -19,7 +19,7 @@ from diffhpo.model.predictor import AttendingLayer, Predictor
 from diffhpo.model.transformer import EncoderLayer, Transformer
 
 
-class _PackedModule(ABC):
+class PackedModule(ABC):
     """Packed weights that follow the module's parameters."""
 
     def __init__(self, module: nn.Module, name: str) -> None:
@@ -44,14 +44,14 @@ class _PackedModule(ABC):
     @property
     @abstractmethod
     def layout(self) -> tuple[int, ...]:
-        """The sizes that csrc/attention/attention_layout.h computes offsets from."""
+        """The sizes that the native layout computes offsets from."""
 
     @abstractmethod
     def _parts(self, exact: nn.Module) -> list[Tensor]:
         """The fields of the layout, of a float64 copy of the module."""
 
 
-class PackedTransformer(_PackedModule):
+class PackedTransformer(PackedModule):
     """A Transformer for `kernels.attention.encode`."""
 
     def __init__(self, transformer: Transformer) -> None:
@@ -66,27 +66,10 @@ class PackedTransformer(_PackedModule):
     def _parts(self, exact: nn.Module) -> list[Tensor]:
         transformer = cast(Transformer, exact)
         parts = [panels(transformer.token.weight), panels(transformer.token.bias), panels(transformer.anchor)]
-        for module in transformer.layers:
-            layer = cast(EncoderLayer, module)
-            norm = layer.attention_norm
-            query, key, value = _behind(norm, layer.query_key_value)[0].chunk(3)
-            query_bias, _, value_bias = _behind(norm, layer.query_key_value)[1].chunk(3)
-            output = layer.attention_output
-            parts += _attention(
-                layer.heads,
-                query,
-                query_bias,
-                key,
-                value,
-                output.weight,
-                output.bias + output.weight @ value_bias,
-                shared=False,
-            )
-            parts += _mlp(layer.mlp_norm, layer.mlp)
-        return parts
+        return parts + encoder_fields(transformer.layers)
 
 
-class PackedPredictor(_PackedModule):
+class PackedPredictor(PackedModule):
     """A Predictor for `kernels.attention.predict`."""
 
     def __init__(self, predictor: Predictor) -> None:
@@ -103,20 +86,50 @@ class PackedPredictor(_PackedModule):
         predictor = cast(Predictor, exact)
         shared = attention.predictor_shares_tokens(self.layout)
         parts = [panels(predictor.input.weight), panels(predictor.input.bias)]
-        for module in predictor.layers:
-            layer = cast(AttendingLayer, module)
-            query, query_bias = _behind(layer.attention_norm, layer.query)
-            output = layer.attention_output
-            key, value = layer.key.weight, layer.value.weight
-            parts += _attention(
-                layer.heads, query, query_bias, key, value, output.weight, output.bias, shared=shared
-            )
-            parts += _mlp(layer.mlp_norm, layer.mlp)
-            parts += _folded(layer.heads, query, query_bias, key, value, output.weight)
-        return [*parts, *map(panels, _behind(predictor.output_norm, predictor.output))]
+        parts += attending_fields(predictor.layers, shared=shared)
+        return [*parts, *map(panels, behind(predictor.output_norm, predictor.output))]
 
 
-def _behind(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[Tensor, Tensor]:
+def encoder_fields(layers: Iterable[nn.Module]) -> list[Tensor]:
+    """The fields of a Transformer's layers, in panels."""
+    parts = []
+    for module in layers:
+        layer = cast(EncoderLayer, module)
+        matrix, bias = behind(layer.attention_norm, layer.query_key_value)
+        query, key, value = matrix.chunk(3)
+        query_bias, _, value_bias = bias.chunk(3)
+        output = layer.attention_output
+        parts += _attention(
+            layer.heads,
+            query,
+            query_bias,
+            key,
+            value,
+            output.weight,
+            output.bias + output.weight @ value_bias,
+            shared=False,
+        )
+        parts += _mlp(layer.mlp_norm, layer.mlp)
+    return parts
+
+
+def attending_fields(layers: Iterable[nn.Module], *, shared: bool) -> list[Tensor]:
+    """The fields of a Predictor's layers, in panels; `shared` as `attention.predictor_shares_tokens`."""
+    parts = []
+    for module in layers:
+        layer = cast(AttendingLayer, module)
+        query, query_bias = behind(layer.attention_norm, layer.query)
+        output = layer.attention_output
+        key, value = layer.key.weight, layer.value.weight
+        parts += _attention(
+            layer.heads, query, query_bias, key, value, output.weight, output.bias, shared=shared
+        )
+        parts += _mlp(layer.mlp_norm, layer.mlp)
+        parts += _folded(layer.heads, query, query_bias, key, value, output.weight)
+    return parts
+
+
+def behind(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[Tensor, Tensor]:
     """Matrix and bias of `linear` behind `norm`, with the scale and shift of `norm` taken in."""
     return linear.weight * norm.weight, linear.bias + linear.weight @ norm.bias
 
@@ -175,4 +188,4 @@ def _spread(parts: Sequence[Tensor]) -> Tensor:
 
 def _mlp(norm: nn.LayerNorm, mlp: nn.Sequential) -> list[Tensor]:
     expand, contract = cast(nn.Linear, mlp[0]), cast(nn.Linear, mlp[2])
-    return [panels(field) for field in (*_behind(norm, expand), contract.weight, contract.bias)]
+    return [panels(field) for field in (*behind(norm, expand), contract.weight, contract.bias)]

@@ -11,28 +11,32 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diffhpo.model.universal.dimensions import Dimensions
+from diffhpo.model.universal.executed_model import ExecutedModel
 from diffhpo.model.universal.model import UniversalModel
 from diffhpo.model.universal.transformer import UniversalContext
 
 
 @torch.no_grad()
 def held_out_log_density(
-    model: UniversalModel,
+    model: UniversalModel | ExecutedModel,
     x: Tensor,
     y: Tensor,
     folds: Sequence[NDArray[np.int64]],
     dimensions: Dimensions,
+    *,
+    executor: str = "auto",
 ) -> Tensor:
     """Log densities of each trial's value, given the trials of the other folds.
 
     All contexts are read in one call: each is the whole run with a fold masked.
 
     Args:
-        model: in evaluation.
+        model: in evaluation; or what a run was read with, which knows that its weights have not changed.
         x: (n, d) configurations in [0, 1].
         y: (n,) values, larger is better.
         folds: F parts of 0 to n - 1, each trial in one of them.
         dimensions: of the space, (1, d).
+        executor: as of `InContextModel`, for a model that has none yet.
 
     Returns:
         (n,) float64, in the units of y.
@@ -58,8 +62,9 @@ def held_out_log_density(
         shown,
         Dimensions(dimensions.kinds.expand(count, d), dimensions.roles.expand(count, d)),
     )
-    embedding = model.transformer(context)
-    mixture = model.predictor(model.predictor.condition(embedding), x.float()[asked])
+    executed = model if isinstance(model, ExecutedModel) else ExecutedModel(model, executor)
+    embedding = executed.embed(context)
+    mixture, _ = executed.jointly(executed.condition(embedding), x.float()[asked])
     values = y.double()[asked]
     density = mixture.double().log_prob(embedding.scale.standardise(values))
     density = density + embedding.scale.log_slope(values)

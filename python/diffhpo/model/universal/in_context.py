@@ -12,6 +12,7 @@ from diffhpo.errors import InputError
 from diffhpo.model.denoiser import Denoiser
 from diffhpo.model.universal.belief import Belief, NativeBelief, belief_of
 from diffhpo.model.universal.dimensions import MAX_DIM, Dimensions
+from diffhpo.model.universal.executed_model import ExecutedModel
 from diffhpo.model.universal.gaussian_mixture import GaussianMixture
 from diffhpo.model.universal.model import UniversalModel
 from diffhpo.model.universal.network import wish
@@ -87,9 +88,12 @@ class InContextModel:
         kinds: (d,) see `Dimensions`; all continuous where it is left out.
         roles: (d,) see `diffhpo.parameter_roles`; unknown where it is left out.
         generators: of the same model, kept by a caller that reads many runs.
+        executor: of the reading and of predictions: "auto", "reference", "cpu", or one build of the CPU
+            kernels. What is differentiated runs in torch on every executor.
 
     Raises:
-        InputError: if shapes do not fit or there are more than 32 dimensions.
+        InputError: if shapes do not fit, there are more than 32 dimensions, or the executor is unknown.
+        BackendError: if the executor is not there, or natively a parameter is not finite.
 
     Example:
         >>> run = InContextModel(UniversalModel(width=16), torch.rand(5, 3), torch.rand(5))
@@ -107,6 +111,7 @@ class InContextModel:
         kinds: Tensor | None = None,
         roles: Tensor | None = None,
         generators: Generators | None = None,
+        executor: str = "auto",
     ) -> None:
         if x.ndim != 2 or y.shape != x.shape[:1]:
             raise InputError(f"x has shape {tuple(x.shape)}, y {tuple(y.shape)}; (n, d) and (n,) are needed")
@@ -121,8 +126,9 @@ class InContextModel:
         self.model, self.dim = model, dim
         mask = torch.ones(1, len(y), dtype=torch.bool)
         context = UniversalContext(x.float().unsqueeze(0), y.double().unsqueeze(0), mask, dimensions)
-        self.embedding = model.transformer(context)
-        self.conditioned = model.predictor.condition(self.embedding)
+        self.executed = ExecutedModel(model, executor)
+        self.embedding = self.executed.embed(context)
+        self.conditioned = self.executed.condition(self.embedding)
         self._generators = Generators(model) if generators is None else generators
 
     @property
@@ -137,10 +143,9 @@ class InContextModel:
         Args:
             noisy: as observed; else without the noise.
         """
-        predicted: GaussianMixture = self.model.predictor(
-            self.conditioned, x.float().unsqueeze(0), noisy=noisy
-        )
-        return predicted
+        differentiated = x.requires_grad and torch.is_grad_enabled()
+        predictor = self.model.predictor if differentiated else self.executed
+        return predictor.jointly(self.conditioned, x.float().unsqueeze(0), noisy=noisy)[0]
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> PredictedValues:
@@ -154,7 +159,10 @@ class InContextModel:
             noisy: count what the processes take for noise. On a deterministic objective that is what they
                 cannot explain, and an improvement may come of it.
         """
-        return self.mixture(x, noisy=noisy).log_expected_improvement(self.best).squeeze(0)
+        mixture = self.mixture(x, noisy=noisy)
+        if self.executed.native and not mixture.means.requires_grad:
+            return self.executed.log_improvement(mixture, float(self.best))
+        return mixture.log_expected_improvement(self.best).squeeze(0)
 
     @torch.no_grad()
     def generate(
@@ -198,5 +206,5 @@ class InContextModel:
     @torch.no_grad()
     def belief(self, x: Tensor, *, noisy: bool = True) -> Belief | NativeBelief:
         """The joint prediction of (N, d) configurations, to be conditioned on some of them."""
-        predicted = self.model.predictor.jointly(self.conditioned, x.float().unsqueeze(0), noisy=noisy)
+        predicted = self.executed.jointly(self.conditioned, x.float().unsqueeze(0), noisy=noisy)
         return belief_of(*predicted, self.best, noisy=noisy)

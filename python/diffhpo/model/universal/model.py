@@ -7,6 +7,11 @@ from torch import nn
 
 from diffhpo.errors import InputError
 from diffhpo.model.universal.network import UniversalNetwork
+from diffhpo.model.universal.packed_universal import (
+    PackedUniversal,
+    PackedUniversalPredictor,
+    PackedUniversalTransformer,
+)
 from diffhpo.model.universal.predictor import UniversalPredictor
 from diffhpo.model.universal.transformer import UniversalTransformer
 from diffhpo.process.torch_defaults import float32
@@ -50,6 +55,12 @@ class UniversalModel(nn.Module):
         self.transformer = UniversalTransformer(width=width, layers=layers, heads=heads)
         self.predictor = UniversalPredictor(width=width, layers=predictor_layers, heads=heads)
         self.network = UniversalNetwork(width=width, blocks=blocks)
+        self._packed = PackedUniversal()
+
+    @property
+    def packed(self) -> tuple[PackedUniversalTransformer, PackedUniversalPredictor]:
+        """Transformer and Predictor as the native kernels read them."""
+        return self._packed.of(self.transformer, self.predictor)
 
     def parameter_count(self) -> int:
         """How many numbers training moves."""
