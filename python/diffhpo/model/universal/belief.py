@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffhpo.kernels.gaussian_process import log_expected_improvement
+from diffhpo.kernels.gaussian_process import BeliefState, log_expected_improvement
 from diffhpo.model.universal.gaussian_mixture import GaussianMixture
 from diffhpo.model.universal.gaussian_processes import JointPosterior, NativePosterior
 
@@ -71,19 +71,23 @@ class NativeBelief:
     def __init__(
         self, mixture: GaussianMixture, joint: NativePosterior, best: Tensor, *, noisy: bool
     ) -> None:
-        self._isa = joint.isa
-        self._state = joint.state(
-            mixture.log_weights[0], mixture.means[0], mixture.deviations[0], noisy=noisy
-        )
+        self._joint, self._noisy = joint, noisy
+        self._mixture = [
+            part[0].double().mT.contiguous()
+            for part in (mixture.log_weights, mixture.means, mixture.deviations)
+        ]
         self._best = float(best)
+        #: Of the configurations since the first that was believed: most beliefs are asked once alone.
+        self._state: BeliefState | None = None
 
     def believe(self, index: int) -> None:
         """See `Belief`."""
-        self._best = max(self._best, self._state.believe(index, isa=self._isa))
+        if self._state is None:
+            self._state = self._joint.state(*self._mixture, noisy=self._noisy)
+        self._best = max(self._best, self._state.believe(index, isa=self._joint.isa))
 
     def log_improvement(self) -> Tensor:
         """See `Belief`; float64."""
         state = self._state
-        return log_expected_improvement(
-            state.log_weights, state.means, state.deviations, self._best, isa=self._isa
-        )
+        parts = self._mixture if state is None else [state.log_weights, state.means, state.deviations]
+        return log_expected_improvement(parts[0], parts[1], parts[2], self._best, isa=self._joint.isa)

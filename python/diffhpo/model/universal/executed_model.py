@@ -139,10 +139,11 @@ class ExecutedModel:
 
     def log_improvement(self, mixture: GaussianMixture, best: float) -> Tensor:
         """(N,) log expected improvements over `best` of a (1, N) mixture, in float64 and natively only."""
-        parts = (mixture.log_weights, mixture.means, mixture.deviations)
-        return log_expected_improvement(
-            *(part[0].double().mT.contiguous() for part in parts), best, isa=self.executor.isa
+        log_weights, means, deviations = (
+            part[0].double().mT.contiguous()
+            for part in (mixture.log_weights, mixture.means, mixture.deviations)
         )
+        return log_expected_improvement(log_weights, means, deviations, best, isa=self.executor.isa)
 
     def _points(
         self, embedding: UniversalEmbedding, space: KernelSpace, x: Tensor

@@ -234,7 +234,7 @@ class NativePosterior:
     def state(
         self, log_weights: Tensor, means: Tensor, deviations: Tensor, *, noisy: bool
     ) -> native.BeliefState:
-        """Of one context's mixture, (N, K) each: its own copy, to be conditioned on candidates.
+        """Of one context's mixture, (K, N) float64 each: its own copy, to be conditioned on candidates.
 
         Args:
             noisy: whether the deviations hold the processes' noise.
@@ -243,15 +243,11 @@ class NativePosterior:
         n, count = processes.mask.shape[1], processes.amplitude.numel()
         amplitude, noise = processes.amplitude.reshape(count), processes.noise.reshape(count)
         _, variance, explained = self._posterior(n + _ROOM)
-        parts = [
-            part.double().mT.clone(memory_format=torch.contiguous_format)
-            for part in (log_weights, means, deviations)
-        ]
         return native.BeliefState(
             kernels=processes.kernels,
-            log_weights=parts[0],
-            means=parts[1],
-            deviations=parts[2],
+            log_weights=log_weights.clone(),
+            means=means.clone(),
+            deviations=deviations.clone(),
             variance=variance,
             explained=explained,
             used=n,
