@@ -45,7 +45,7 @@ class PredictorExpert:
     @torch.no_grad()
     def log_improvement(self, points: Array) -> Array:
         """See `Expert`; in units of the context's standardised values."""
-        return self._run.log_improvement(torch.from_numpy(points), noisy=self._noisy).double().numpy()
+        return self._run.log_improvement(torch.from_numpy(points), noisy=self._noisy).numpy()
 
     def belief(self, points: Array) -> Belief | NativeBelief:
         """See `Expert`."""
@@ -173,4 +173,4 @@ def panel_by_evidence(
 
 
 def _promised(belief: Belief | NativeBelief) -> Array:
-    return belief.log_improvement().double().numpy()
+    return belief.log_improvement().numpy()

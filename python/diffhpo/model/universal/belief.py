@@ -61,8 +61,8 @@ class Belief:
 
     @torch.no_grad()
     def log_improvement(self) -> Tensor:
-        """(N,) log expected improvements now, in the units of the mixture."""
-        return self._mixture.log_expected_improvement(self._best).squeeze(0)
+        """(N,) float64 log expected improvements now, in the units of the mixture."""
+        return self._mixture.log_expected_improvement(self._best).squeeze(0).double()
 
 
 class NativeBelief:
@@ -87,7 +87,7 @@ class NativeBelief:
         self._best = max(self._best, self._state.believe(index, isa=self._joint.isa))
 
     def log_improvement(self) -> Tensor:
-        """See `Belief`; float64."""
+        """See `Belief`."""
         state = self._state
         parts = self._mixture if state is None else [state.log_weights, state.means, state.deviations]
         return log_expected_improvement(parts[0], parts[1], parts[2], self._best, isa=self._joint.isa)

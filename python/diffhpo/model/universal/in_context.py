@@ -153,7 +153,7 @@ class InContextModel:
         return PredictedValues(self.mixture(x), self.embedding.scale)
 
     def log_improvement(self, x: Tensor, *, noisy: bool = True) -> Tensor:
-        """(N,) log expected improvement over the best value so far, in standardised units.
+        """(N,) float64 log expected improvement over the best value so far, in standardised units.
 
         Args:
             noisy: count what the processes take for noise. On a deterministic objective that is what they
@@ -162,7 +162,7 @@ class InContextModel:
         mixture = self.mixture(x, noisy=noisy)
         if self.executed.native and not mixture.means.requires_grad:
             return self.executed.log_improvement(mixture, float(self.best))
-        return mixture.log_expected_improvement(self.best).squeeze(0)
+        return mixture.log_expected_improvement(self.best).squeeze(0).double()
 
     @torch.no_grad()
     def generate(
