@@ -349,7 +349,7 @@ def test_values_of_any_size_and_ties_are_as_in_torch(isa: str) -> None:
 def test_names_may_be_given(isa: str) -> None:
     model, context = model_of(), context_of(9, 4)
     packed = model.packed[0]
-    names = torch.tensor([[3, 31, 0, 7]]).expand(3, 4)
+    names = torch.tensor([[3, 31, 0, 7], [5, 2, 30, 1], [0, 1, 2, 3]])
     found = universal.embed(
         context.x,
         context.y,
