@@ -12,9 +12,9 @@ from diffhpo.suites.column_names import HPOB_COLUMNS
 pytest.importorskip("sklearn")
 pytest.importorskip("xgboost")
 
-from bench.flagged_columns import tasks  # noqa: E402
-from bench.flagged_columns.learners import SPACES, predicted  # noqa: E402
-from bench.flagged_columns.tasks import TABLES, encoded  # noqa: E402
+from bench.flagged_columns import tasks
+from bench.flagged_columns.learners import SPACES, predicted
+from bench.flagged_columns.tasks import TABLES, encoded
 
 #: HPO-B's spaces that they are made after.
 LIKE = {
