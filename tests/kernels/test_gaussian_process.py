@@ -324,3 +324,9 @@ def test_nan_comes_out_where_it_goes_in(isa: str) -> None:
         parts[place] = numbers
         out = native.log_expected_improvement(*parts, 0.0, isa=isa)
         assert torch.isnan(out).tolist() == [False, False, True]
+
+
+def test_a_tensor_without_memory_is_an_input_error(isa: str) -> None:
+    means = torch.ones(2, 3, dtype=torch.float64)
+    with pytest.raises(InputError, match="a Gaussian process kernel refused its input"):
+        native.log_expected_improvement(means.to("meta"), means, means, 0.0, isa=isa)

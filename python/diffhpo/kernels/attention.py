@@ -5,15 +5,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 
-from diffhpo.errors import DiffHPOError, InputError
+from diffhpo.errors import InputError
 from diffhpo.kernels.ops import native
+from diffhpo.kernels.refusal import refusal
 
 #: Features of one panel of packed weights (csrc/panels.h).
 PANEL = 32
@@ -123,17 +123,6 @@ torch.library.register_fake(
 )
 
 
-def _call(operator: Callable[..., Any], name: str, *arguments: object) -> Any:
-    """The operator's result; what the binding or the operator's schema refuses is an InputError."""
-    try:
-        return operator(*arguments)
-    except DiffHPOError:
-        raise
-    # RuntimeError: what does not fit the schema.
-    except (TypeError, ValueError, BufferError, RuntimeError) as error:
-        raise InputError(f"the {name} refused its input: {error}") from error
-
-
 def encode(
     inputs: Tensor,
     counts: Sequence[int],
@@ -164,7 +153,8 @@ def encode(
     native()
     _require_cpu(inputs=inputs, packed=packed)
     operator = torch.ops.diffhpo.attention_encode
-    tokens, pooled = _call(operator, "encoder", inputs, counts, packed, layout, isa, threads)
+    with refusal("the encoder"):
+        tokens, pooled = operator(inputs, counts, packed, layout, isa, threads)
     return tokens, pooled
 
 
@@ -200,6 +190,7 @@ def predict(
     """
     native()
     _require_cpu(x=x, tokens=tokens, packed=packed)
-    inputs = (x, counts, tokens, token_counts, packed, layout, isa, threads)
-    logits: Tensor = _call(torch.ops.diffhpo.attention_predict, "predictor", *inputs)
+    operator = torch.ops.diffhpo.attention_predict
+    with refusal("the predictor"):
+        logits: Tensor = operator(x, counts, tokens, token_counts, packed, layout, isa, threads)
     return logits

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +11,13 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 
-from diffhpo.errors import DiffHPOError, InputError
 from diffhpo.kernels.ops import native
+from diffhpo.kernels.refusal import refusal
 
 #: Kernels by the number that the native code gives them (csrc/gaussian_process/gaussian_process.h).
 KERNELS = ("matern52", "matern12", "squared_exponential")
+
+_WHO = "a Gaussian process kernel"
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,12 @@ class ProcessTrials:
 
     def views(self) -> tuple[Any, Any, Any, list[int]]:
         """What the native functions take."""
-        codes = [KERNELS.index(name) for name in self.kernels]
-        return to_dlpack(self.points), to_dlpack(self.amplitude), to_dlpack(self.shown), codes
+        points, amplitude, shown = map(to_dlpack, (self.points, self.amplitude, self.shown))
+        return points, amplitude, shown, _codes(self.kernels)
+
+
+def _codes(kernels: tuple[str, ...]) -> list[int]:
+    return [KERNELS.index(name) for name in kernels]
 
 
 def condition(
@@ -63,20 +68,18 @@ def condition(
     factor = torch.empty(jobs, n, n, dtype=torch.float64)
     weights = torch.empty(jobs, n, dtype=torch.float64)
     evidence = torch.empty(jobs, dtype=torch.float64)
-    points, amplitude, shown, codes = trials.views()
-    outputs = [to_dlpack(tensor) for tensor in (factor, weights, evidence)]
-    others = [to_dlpack(tensor) for tensor in (noise, jitter)]
-    failed = _call(
-        native().process_condition,
-        *outputs,
-        points,
-        to_dlpack(residuals),
-        amplitude,
-        *others,
-        shown,
-        codes,
-        isa,
-    )
+    with refusal(_WHO):
+        points, amplitude, shown, codes = trials.views()
+        failed = native().process_condition(
+            *map(to_dlpack, (factor, weights, evidence)),
+            points,
+            to_dlpack(residuals),
+            amplitude,
+            *map(to_dlpack, (noise, jitter)),
+            shown,
+            codes,
+            isa,
+        )
     if failed >= 0:
         raise torch.linalg.LinAlgError(  # type: ignore[attr-defined]
             f"the covariance of process {failed} is not positive definite"
@@ -113,9 +116,13 @@ def posterior(
     mean = torch.empty(jobs, count, dtype=torch.float64)
     variance = torch.empty(jobs, count, dtype=torch.float64)
     explained = torch.empty(jobs, rows, count, dtype=torch.float64)
-    outputs = [to_dlpack(tensor) for tensor in (mean, variance, explained)]
-    given = [to_dlpack(tensor) for tensor in (factor, weights, candidates)]
-    _call(native().process_posterior, *outputs, *trials.views(), *given, isa)
+    with refusal(_WHO):
+        native().process_posterior(
+            *map(to_dlpack, (mean, variance, explained)),
+            *trials.views(),
+            *map(to_dlpack, (factor, weights, candidates)),
+            isa,
+        )
     return mean, variance, explained
 
 
@@ -149,18 +156,16 @@ class BeliefState:
             more = torch.empty_like(self.explained)
             self.explained = torch.cat([self.explained, more], dim=1)
         tensors = (self.log_weights, self.means, self.deviations, self.variance, self.explained)
-        codes = [KERNELS.index(name) for name in self.kernels]
-        fixed = [to_dlpack(tensor) for tensor in (self.amplitude, self.noise, self.added)]
-        value: float = _call(
-            native().process_believe,
-            *[to_dlpack(tensor) for tensor in tensors],
-            self.used,
-            to_dlpack(self.points),
-            codes,
-            *fixed,
-            index,
-            isa,
-        )
+        with refusal(_WHO):
+            value: float = native().process_believe(
+                *map(to_dlpack, tensors),
+                self.used,
+                to_dlpack(self.points),
+                _codes(self.kernels),
+                *map(to_dlpack, (self.amplitude, self.noise, self.added)),
+                index,
+                isa,
+            )
         self.used += 1
         return value
 
@@ -185,16 +190,6 @@ def log_expected_improvement(
         InputError: if a shape or dtype does not fit.
     """
     out = torch.empty(log_weights.shape[-1], dtype=torch.float64)
-    views = [to_dlpack(tensor) for tensor in (out, log_weights, means, deviations)]
-    _call(native().mixture_log_improvement, *views, best, isa)
+    with refusal(_WHO):
+        native().mixture_log_improvement(*map(to_dlpack, (out, log_weights, means, deviations)), best, isa)
     return out
-
-
-def _call(function: Callable[..., Any], *arguments: object) -> Any:
-    """The function's result; what the binding refuses is an InputError."""
-    try:
-        return function(*arguments)
-    except DiffHPOError:
-        raise
-    except (TypeError, ValueError, BufferError) as error:
-        raise InputError(f"the Gaussian process kernels refused their input: {error}") from error

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 
-from diffhpo.errors import DiffHPOError, InputError
+from diffhpo.errors import InputError
 from diffhpo.kernels.ops import native
+from diffhpo.kernels.refusal import refusal
 
 #: Processes of the Predictor's mixture, and learned coordinates of their kernels (csrc/universal).
 PROCESSES, LEARNED = 4, 8
@@ -79,13 +80,8 @@ def predictor_size(layout: Sequence[int]) -> int:
 def _call(name: str, arguments: Sequence[Tensor], *rest: object) -> None:
     """The native function on the tensors; what it refuses is an InputError."""
     function = getattr(native(), name)
-    try:
+    with refusal(name):
         function(*[to_dlpack(tensor.detach().contiguous()) for tensor in arguments], *rest)
-    except DiffHPOError:
-        raise
-    # RuntimeError: a tensor without memory, of the meta device for example.
-    except (TypeError, ValueError, BufferError, RuntimeError) as error:
-        raise InputError(f"{name} refused its input: {error}") from error
 
 
 def _shape(tensor: Tensor, name: str, rank: int) -> torch.Size:
