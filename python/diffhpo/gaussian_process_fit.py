@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -117,16 +117,12 @@ def fit_hyperparameters(history: History, *, kernel: str = "matern52") -> Gaussi
     """
     if kernel not in KERNELS:
         raise InputError(f"kernel is {kernel!r}; accepted: {', '.join(KERNELS)}")
-    history = history.bounded(MAX_TRIALS)
-    if len(history) == 0:
-        raise InputError("x has no trial; a model needs at least one")
-    values, floor = outcome_floor(history.y)
-    z, location, scale = _standardised(values, floor)
+    x, values, z, location, scale = _trials(history)
     length, noise = lengthscale_prior(history.dim), noise_prior()
-    objective = _NegativeLogPosterior(history.x, z, kernel, length, noise)
+    objective = _NegativeLogPosterior(x, z, kernel, length, noise)
     parameters, retries = _maximise(objective, history.dim, length.bound)
     return GaussianProcessFit(
-        history.x,
+        x,
         values,
         z,
         location,
@@ -136,6 +132,40 @@ def fit_hyperparameters(history: History, *, kernel: str = "matern52") -> Gaussi
         max(float(np.exp(parameters[-1])), NOISE_FLOORS[0]),
         objective.mean(parameters),
         retries,
+    )
+
+
+def with_other_trials(fit: GaussianProcessFit, history: History) -> GaussianProcessFit:
+    """The same lengthscales and noise for other trials, standardised anew and with their own mean.
+
+    Args:
+        fit: of trials of as many dimensions.
+        history: as in `fit_hyperparameters`.
+
+    Raises:
+        InputError: on no trial, or trials of other dimensions.
+
+    Example:
+        >>> x = np.linspace(0, 1, 6)[:, None]
+        >>> fit = fit_hyperparameters(History(x[:4], x[:4, 0]))
+        >>> grown = with_other_trials(fit, History(x, x[:, 0]))
+        >>> len(grown.z), bool(grown.lengthscale == fit.lengthscale)
+        (6, True)
+    """
+    if history.dim != len(fit.lengthscale):
+        raise InputError(f"history has {history.dim} dimensions; the fit has {len(fit.lengthscale)}")
+    x, values, z, location, scale = _trials(history)
+    objective = _NegativeLogPosterior(x, z, fit.kernel, lengthscale_prior(history.dim), noise_prior())
+    parameters = np.log(np.append(fit.lengthscale, fit.noise))
+    return replace(
+        fit,
+        x=x,
+        values=values,
+        z=z,
+        location=location,
+        scale=scale,
+        constant=objective.mean(parameters),
+        retries=0,
     )
 
 
@@ -215,6 +245,15 @@ def outcome_floor(y: Array) -> tuple[Array, float]:
     """
     values = np.clip(y, -LARGEST_VALUE, LARGEST_VALUE)
     return values, max(1 / LARGEST_VALUE, 1e-12 * float(np.abs(values).max()))
+
+
+def _trials(history: History) -> tuple[Array, Array, Array, float, float]:
+    """The first five fields of a `GaussianProcessFit`."""
+    history = history.bounded(MAX_TRIALS)
+    if len(history) == 0:
+        raise InputError("x has no trial; a model needs at least one")
+    values, floor = outcome_floor(history.y)
+    return history.x, values, *_standardised(values, floor)
 
 
 def _standardised(values: Array, floor: float) -> tuple[Array, float, float]:

@@ -15,7 +15,7 @@ from scipy.stats import norm, rankdata
 
 from diffhpo.acquisition import climb_acquisition, score_candidates, select_batch
 from diffhpo.gaussian_process import botorch_model
-from diffhpo.gaussian_process_fit import fit_hyperparameters
+from diffhpo.gaussian_process_fit import GaussianProcessFit, fit_hyperparameters, with_other_trials
 from diffhpo.history import Array, History
 from diffhpo.model.universal.belief import Belief, NativeBelief, belief_of
 from diffhpo.model.universal.gaussian_mixture import GaussianMixture
@@ -48,9 +48,10 @@ class Ranker:
     Args:
         history: at least one trial.
         warp: fit the GP to `normal_scores` of the values instead of the values.
+        fit: of some of the trials, whose lengthscales and noise are kept; fitted anew without it.
 
     Raises:
-        InputError: if the history has no trial.
+        InputError: if the history has no trial, or the fit is of other dimensions.
 
     Example:
         >>> ranker = Ranker(History([[0.1], [0.4], [0.9]], [0.0, 1.0, 0.2]))
@@ -58,15 +59,23 @@ class Ranker:
         array([1])
     """
 
-    def __init__(self, history: History, *, warp: bool = False) -> None:
+    def __init__(
+        self, history: History, *, warp: bool = False, fit: GaussianProcessFit | None = None
+    ) -> None:
         x = np.concatenate([history.x, history.failed])
         y = np.concatenate(
             [history.y, np.full(len(history.failed), history.y.min() if len(history) else 0.0)]
         )
         y = normal_scores(y) if warp and len(y) else y
         self._history = history
-        self._fit = fit_hyperparameters(History(x, y))
+        seen = History(x, y)
+        self._fit = fit_hyperparameters(seen) if fit is None else with_other_trials(fit, seen)
         self._best = float(y.max())
+
+    @property
+    def fit(self) -> GaussianProcessFit:
+        """The GP's hyperparameters and trials."""
+        return self._fit
 
     def choose(self, candidates: Array, count: int) -> NDArray[np.int64]:
         """The indices of the `count` candidates to evaluate, different and in the order of choice.

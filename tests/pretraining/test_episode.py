@@ -6,6 +6,7 @@ from tests.untrained_model import untrained_model
 from diffhpo.model.network import NO_FLAG
 from diffhpo.pretraining.episode import context_size, draw_episode
 from diffhpo.pretraining.rollout import ASKED, INITIAL, LENGTH, roll_out
+from diffhpo.pretraining.rollout_acquisition import PredictorAcquisition
 from diffhpo.prior import PriorSampler
 
 
@@ -88,14 +89,14 @@ def test_sizes_of_contexts():
 
 def test_rollouts_are_runs_without_repeats(tasks):
     model = untrained_model().eval()
-    runs = roll_out(model, tasks, generator())
+    runs = roll_out(PredictorAcquisition(model), tasks, generator())
     assert runs.order.shape == (16, LENGTH)
     for row in runs.order:
         assert len(row.unique()) == LENGTH
     assert bool(tasks.broad.gather(1, runs.order[:, :INITIAL]).all())
     # What was most wanted is what was evaluated next.
     assert torch.equal(runs.asked[:, INITIAL:, 0], runs.order[:, INITIAL:])
-    again = roll_out(model, tasks, generator())
+    again = roll_out(PredictorAcquisition(model), tasks, generator())
     assert torch.equal(runs.order, again.order)
     episode = draw_episode(tasks, generator(3), queries=32, rollouts=runs)
     n = episode.context.x.shape[1]

@@ -24,7 +24,7 @@ _COUNTS = (
     "rollout_chunks",
 )
 #: Fields from 0 to 1.
-_SHARES = ("decay", "ema", "real_share")
+_SHARES = ("decay", "ema", "real_share", "rival_share")
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class Preset:
     """Steps at which the model makes runs of its own; from then on one chunk in three is of those."""
     rollout_chunks: int = 100
     """Chunks of functions on which it does, each time."""
+    rival_share: float = 0.25
+    """Share of these functions that a Gaussian process optimises instead: histories that are not the model's."""
 
     def __post_init__(self) -> None:
         for name in _COUNTS:

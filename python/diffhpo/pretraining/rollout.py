@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rollouts: the model's own optimisation runs on training functions, whose mistakes it then learns from."""
+"""Rollouts: optimisation runs on training functions. From its own the model learns its mistakes, from those of a
+rival what other histories look like."""
 
 from __future__ import annotations
 
@@ -22,9 +23,13 @@ from diffhpo.files.file_schema import WRITER, check_schema
 from diffhpo.files.npz_archive import npz_archive
 from diffhpo.model.universal.checkpoint import load_universal
 from diffhpo.model.universal.dimensions import Dimensions
-from diffhpo.model.universal.model import UniversalModel
 from diffhpo.model.universal.transformer import UniversalContext
 from diffhpo.policy import derived_seed
+from diffhpo.pretraining.rollout_acquisition import (
+    GaussianProcessAcquisition,
+    PredictorAcquisition,
+    RolloutAcquisition,
+)
 from diffhpo.pretraining.source import TaskSource
 from diffhpo.prior.task_batch import TaskBatch, points_at
 
@@ -57,12 +62,11 @@ class Rollouts:
         return Rollouts(self.order[index], self.asked[index])
 
 
-@torch.no_grad()
-def roll_out(model: UniversalModel, tasks: TaskBatch, generator: torch.Generator) -> Rollouts:
-    """Optimise B functions by expected improvement over their evaluated points.
+def roll_out(wants: RolloutAcquisition, tasks: TaskBatch, generator: torch.Generator) -> Rollouts:
+    """Optimise B functions over their evaluated points.
 
     Args:
-        model: in evaluation.
+        wants: scores candidates at each trial.
         tasks: the functions.
         generator: of initial points and candidates.
 
@@ -90,10 +94,7 @@ def roll_out(model: UniversalModel, tasks: TaskBatch, generator: torch.Generator
         context = UniversalContext(
             points_at(tasks.x, order), y, torch.ones(batch, n, dtype=torch.bool), dimensions
         )
-        embedding = model.transformer(context)
-        conditioned = model.predictor.condition(embedding)
-        predicted = model.predictor(conditioned, points_at(tasks.x, candidates), noisy=False)
-        score = predicted.log_expected_improvement(embedding.best.unsqueeze(1))
+        score = wants(context, points_at(tasks.x, candidates))
         score = score.masked_fill(seen.gather(1, candidates), -torch.inf)
         wanted = candidates.gather(1, score.topk(ASKED, dim=1).indices)
         asked[:, n] = wanted
@@ -109,9 +110,12 @@ def collect_rollouts(
     size: int,
     points: int,
     seed: int,
+    rival_share: float = 0.0,
     progress: bool = True,
 ) -> None:
     """Write `directory/NUMBER.npz` for the chunks that are not there yet.
+
+    A chunk's functions are sorted by dimension; those of the rival are spread evenly among them.
 
     Args:
         directory: holds `model.safetensors`, whose model makes the runs.
@@ -119,6 +123,7 @@ def collect_rollouts(
         chunks: their numbers, from 0.
         size, points: of each chunk.
         seed: of the draws.
+        rival_share: of the functions that a Gaussian process optimises instead of the model, 0 to 1.
 
     Raises:
         CheckpointError: if the model cannot be read.
@@ -126,6 +131,8 @@ def collect_rollouts(
     """
     folder = Path(directory)
     model = load_universal(folder / "model.safetensors").model.eval()
+    # The whole part of rows * share rises at the rival's rows.
+    rival = torch.arange(1, size + 1).mul(rival_share).floor().diff(prepend=torch.zeros(1)) > 0
     source = make()
     for number in tqdm(chunks, disable=not progress or sys.stderr is None, unit="chunk"):
         path = folder / f"{number}.npz"
@@ -133,13 +140,17 @@ def collect_rollouts(
             continue
         tasks = source(FIRST_CHUNK + number, size, points)
         tasks = tasks.rows(tasks.dims.argsort(stable=True))
-        parts = []
+        order = torch.empty(size, LENGTH, dtype=torch.int64)
+        asked = torch.empty(size, LENGTH, ASKED, dtype=torch.int64)
         generator = torch.Generator().manual_seed(derived_seed(seed, number) % 2**63)
         # By 32 functions of like dimension, which pads little.
-        for first in range(0, size, 32):
-            parts.append(roll_out(model, tasks.rows(slice(first, first + 32)), generator))
-        order = torch.cat([part.order for part in parts])
-        asked = torch.cat([part.asked for part in parts])
+        for rows in torch.arange(size).split(32):
+            for by_rival in (False, True):
+                some = rows[rival[rows] == by_rival]
+                if len(some):
+                    wants = GaussianProcessAcquisition() if by_rival else PredictorAcquisition(model)
+                    made = roll_out(wants, tasks.rows(some), generator)
+                    order[some], asked[some] = made.order, made.asked
         packed = io.BytesIO()
         np.savez_compressed(
             packed,

@@ -79,7 +79,7 @@ class PretrainingRun:
     """Trains a universal model on a stream of functions.
 
     The directory gets `checkpoint.safetensors` (weights, averaged weights, optimiser state, step),
-    `metrics.csv` (one row every 50 steps) and `rollouts-1`, ... (the model's own runs, see `Preset`). A run
+    `metrics.csv` (one row every 50 steps) and `rollouts-1`, ... (the model's and a rival's runs, see `Preset`). A run
     that finds a checkpoint goes on from it; on one thread of one machine the weights are then the same to the
     last bit as without the stop, because what a step sees is a function of (seed, step).
 
@@ -242,6 +242,7 @@ class PretrainingRun:
             size=self.preset.chunk,
             points=self.preset.points,
             seed=derived_seed(self.seed, 3, stage),
+            rival_share=self.preset.rival_share,
             progress=progress,
         )
 
@@ -324,7 +325,7 @@ class PretrainingRun:
         for key in ("preset", "seed"):
             old, new = facts.get(key), wanted[key]
             if key == "preset" and isinstance(old, dict):
-                free = {"steps": 0, "rollout_after": 0, "rollout_chunks": 0}
+                free = {"steps": 0, "rollout_after": 0, "rollout_chunks": 0, "rival_share": 0}
                 old, new = {**old, **free}, {**new, **free}
             if old != new:
                 raise RunError(
