@@ -66,7 +66,7 @@ class Preset:
     rollout_chunks: int = 100
     """Chunks of functions on which it does, each time."""
     rival_share: float = 0.25
-    """Share of these functions that a Gaussian process optimises instead: histories that are not the model's."""
+    """Share of these functions that a Gaussian process optimises instead."""
 
     def __post_init__(self) -> None:
         for name in _COUNTS:

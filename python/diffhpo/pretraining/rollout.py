@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rollouts: optimisation runs on training functions. From its own the model learns its mistakes, from those of a
-rival what other histories look like."""
+"""Rollouts: optimisation runs on training functions, the model's own, whose mistakes it then learns from, and a
+rival's."""
 
 from __future__ import annotations
 

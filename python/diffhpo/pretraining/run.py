@@ -79,9 +79,9 @@ class PretrainingRun:
     """Trains a universal model on a stream of functions.
 
     The directory gets `checkpoint.safetensors` (weights, averaged weights, optimiser state, step),
-    `metrics.csv` (one row every 50 steps) and `rollouts-1`, ... (the model's and a rival's runs, see `Preset`). A run
-    that finds a checkpoint goes on from it; on one thread of one machine the weights are then the same to the
-    last bit as without the stop, because what a step sees is a function of (seed, step).
+    `metrics.csv` (one row every 50 steps) and `rollouts-1`, ... (the model's and a rival's runs, see
+    `Preset`). A run that finds a checkpoint goes on from it; on one thread of one machine the weights are
+    then the same to the last bit as without the stop, because what a step sees is a function of (seed, step).
 
     Args:
         directory: made if it is not there.
