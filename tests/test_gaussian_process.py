@@ -17,7 +17,13 @@ from gpytorch.mlls import ExactMarginalLogLikelihood
 from diffhpo import gaussian_process_fit
 from diffhpo.errors import DiffHPOError, InputError
 from diffhpo.gaussian_process import fit_gaussian_process
-from diffhpo.gaussian_process_fit import MAX_TRIALS, fit_hyperparameters, lengthscale_prior, noise_prior
+from diffhpo.gaussian_process_fit import (
+    MAX_TRIALS,
+    fit_hyperparameters,
+    lengthscale_prior,
+    noise_prior,
+    with_other_trials,
+)
 from diffhpo.history import History
 
 
@@ -156,6 +162,26 @@ def test_scale_and_offset_of_the_values_do_not_matter(scale, offset):
     plain = fit_gaussian_process(torch.tensor(x), torch.tensor(y)).posterior(points).mean
     other = fit_gaussian_process(torch.tensor(x), torch.tensor(y * scale + offset)).posterior(points).mean
     torch.testing.assert_close((other - offset) / scale, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_other_trials_keep_lengthscales_and_noise_alone():
+    x, y = _data(30, 3)
+    y = 5 + 100 * y
+    fit = fit_hyperparameters(History(x[:12], y[:12]))
+    grown = with_other_trials(fit, History(x, y))
+    np.testing.assert_array_equal(grown.lengthscale, fit.lengthscale)
+    assert grown.noise == fit.noise
+    assert (grown.location, grown.scale) == pytest.approx((y.mean(), y.std(ddof=1)))
+    np.testing.assert_allclose(grown.location + grown.scale * grown.z, y)
+    # The generalised least-squares mean (Rasmussen and Williams 2006, eq. 2.43), written out.
+    distance = np.sqrt(5 * (((x[:, None] - x[None]) / fit.lengthscale) ** 2).sum(-1))
+    covariance = (1 + distance + distance**2 / 3) * np.exp(-distance) + fit.noise * np.eye(30)
+    row_sums = np.linalg.inv(covariance).sum(axis=1)
+    assert grown.constant == pytest.approx(row_sums @ grown.z / row_sums.sum())
+    same = with_other_trials(fit, History(x[:12], y[:12]))
+    assert same.constant == pytest.approx(fit.constant)
+    with pytest.raises(InputError, match="2 dimensions; the fit has 3"):
+        with_other_trials(fit, History(x[:, :2], y))
 
 
 def test_long_history_is_bounded_and_keeps_the_best():

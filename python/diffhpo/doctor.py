@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from diffhpo.errors import DependencyError
-from diffhpo.study.environment import cores, machine, versions
+from diffhpo.process.cores import cores
+from diffhpo.study.environment import machine, versions
 
 #: Package, what it brings, and the command that installs it.
 _OPTIONAL = (

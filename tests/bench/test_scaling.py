@@ -16,7 +16,7 @@ from bench import held_out, scaling_grid
 from diffhpo.errors import InputError
 from diffhpo.model.universal.checkpoint import UniversalCheckpoint, load_universal, save_universal
 from diffhpo.model.universal.model import UniversalModel
-from diffhpo.pretraining import stream
+from diffhpo.pretraining import episode_chunk
 from diffhpo.pretraining.preset import preset_named
 from diffhpo.pretraining.source import SyntheticTasks
 
@@ -55,14 +55,14 @@ def test_a_part_of_a_chunk_is_refused(functions):
 @pytest.mark.parametrize("limit", [None, 8, 16])
 def test_a_run_sees_as_many_functions_as_is_said(small_grid, monkeypatch, limit):
     cell = Cell(16, functions=limit)
-    monkeypatch.setattr(stream, "draw_episode", lambda tasks, *_, **__: tasks)
-    seen, counts, said = set(), [], []
-    with stream.EpisodeStream(cell.source(), cell.preset(12), seed=0) as episodes:
-        for step in range(12):
-            seen |= {tuple(row) for row in episodes.episode(step).value.tolist()}
-            if step % 4 != 0:  # after its first step a chunk has shown half of its functions
+    monkeypatch.setattr(episode_chunk, "draw_episode", lambda tasks, *_, **__: tasks)
+    seen, counts, said, source = set(), [], [], cell.source()()
+    for index in range(3):
+        for place, tasks in enumerate(episode_chunk.chunk_episodes(source, cell.preset(12), index, seed=0)):
+            seen |= {tuple(row) for row in tasks.value.tolist()}
+            if place != 0:  # after its first step a chunk has shown half of its functions
                 counts.append(len(seen))
-                said.append(cell.distinct(step + 1))
+                said.append(cell.distinct(4 * index + place + 1))
     assert counts == said
 
 

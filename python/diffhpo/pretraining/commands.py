@@ -54,9 +54,15 @@ def universal(
     minutes: Annotated[float, typer.Option(help="Stop, saved, after this time.", min=0)] = math.inf,
     seed: Annotated[int, typer.Option(help="Of weights and draws.", min=0)] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    threads: Annotated[
-        int, typer.Option(help="Of torch; the worker that draws functions takes one more.", min=1, max=1024)
-    ] = 1,
+    threads: Annotated[int, typer.Option(help="Of torch, in training.", min=1, max=1024)] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes that draw functions; each uses one core.",
+            min=1,
+            show_default="one for each core that training leaves",
+        ),
+    ] = None,
 ) -> None:
     """Train the universal model, or go on with it.
 
@@ -68,12 +74,14 @@ def universal(
     from diffhpo.pretraining.preset import preset_named
     from diffhpo.pretraining.run import PretrainingRun
     from diffhpo.pretraining.source import MixedTasks, SyntheticTasks
+    from diffhpo.process.cores import cores
 
     torch.set_num_threads(threads)
     chosen = preset_named(preset)
     make = SyntheticTasks(seed) if bank is None else MixedTasks(seed, str(bank), chosen.real_share)
     facts = {"bank": None if bank is None else bank.name}
-    run = PretrainingRun(out, make, chosen, seed=seed, device=device, facts=facts)
+    workers = max(1, cores() - threads) if workers is None else workers
+    run = PretrainingRun(out, make, chosen, seed=seed, device=device, workers=workers, facts=facts)
     run.fit(minutes=minutes)
     run.export(out / "universal.safetensors")
     typer.echo(f"step {run.step} of {chosen.steps}; weights in {out / 'universal.safetensors'}")

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -37,6 +37,30 @@ class Episode:
     """(B, T) bool, true where the target is the best configuration known."""
     tells: Tensor
     """(B, T) bool, true where the size of the improvement is given."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it by name, for `of`."""
+        context, own = self.context, {f.name: getattr(self, f.name) for f in fields(self)}
+        del own["context"]
+        return {
+            "x": context.x,
+            "y": context.y,
+            "mask": context.mask,
+            "kinds": context.dimensions.kinds,
+            "roles": context.dimensions.roles,
+            **own,
+        }
+
+    @classmethod
+    def of(cls, tensors: dict[str, Tensor]) -> Episode:
+        """The episode of these `tensors`."""
+        own = {f.name: tensors[f.name] for f in fields(cls) if f.name != "context"}
+        dimensions = Dimensions(tensors["kinds"], tensors["roles"])
+        return cls(UniversalContext(tensors["x"], tensors["y"], tensors["mask"], dimensions), **own)
+
+    def to(self, device: torch.device) -> Episode:
+        """The same on `device`."""
+        return Episode.of({name: tensor.to(device) for name, tensor in self.tensors().items()})
 
 
 def context_size(generator: torch.Generator, largest: int) -> int:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rollouts: optimisation runs on training functions, the model's own, whose mistakes it then learns from, and a
-rival's."""
+"""Rollouts: optimisation runs on training functions; from the model's own it learns its mistakes.
+A rival's show it other histories."""
 
 from __future__ import annotations
 

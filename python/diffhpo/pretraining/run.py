@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from diffhpo.arguments.whole_number import whole_number
 from diffhpo.errors import BackendError, CheckpointError, InputError, RunError
 from diffhpo.files.atomic_write import reason_and_remedy
 from diffhpo.files.run_lock import RunLock
@@ -89,9 +90,11 @@ class PretrainingRun:
         preset: sizes.
         seed: of weights and draws.
         device: where the model trains.
+        workers: processes that draw functions and contexts; the result does not depend on it.
         facts: JSON values for the checkpoint: where the functions come from.
 
     Raises:
+        InputError: on an unknown device or a number of workers that is none.
         RunError: if the directory belongs to a run with another preset or seed, or cannot be written.
         CheckpointError: if its checkpoint is damaged.
     """
@@ -104,11 +107,12 @@ class PretrainingRun:
         *,
         seed: int = 0,
         device: str = "cpu",
+        workers: int = 1,
         facts: dict[str, Any] | None = None,
     ) -> None:
         self.directory, self.preset, self.seed = Path(directory), preset, check_seed(seed)
         self.device = _device(device)
-        self._make = make
+        self._make, self._workers = make, whole_number(workers, "workers", least=1)
         self._facts = {"preset": asdict(preset), "seed": seed, **(facts or {})}
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -204,7 +208,7 @@ class PretrainingRun:
                     self._collect(stage, progress)
                 with self._stream(stage) as stream:
                     while going(until):
-                        episode = _placed(stream.episode(self.step), self.device)
+                        episode = stream.episode(self.step).to(self.device)
                         self._metrics.add(self._learn(episode, adder))
                         self.step += 1
                         bar.update()
@@ -253,6 +257,7 @@ class PretrainingRun:
             seed=derived_seed(self.seed, 1),
             rollouts=self._rollouts(stage) if stage else None,
             rollout_chunks=self.preset.rollout_chunks,
+            workers=self._workers,
         )
 
     def averaged(self) -> UniversalModel:
@@ -332,20 +337,3 @@ class PretrainingRun:
                     f"{self.directory} holds a run with another {key} ({old} there, {new} asked for); choose "
                     "another directory or the same settings"
                 )
-
-
-def _placed(episode: Episode, device: torch.device) -> Episode:
-    if device.type == "cpu":
-        return episode
-    context = episode.context
-    moved = type(context)(
-        context.x.to(device),
-        context.y.to(device),
-        context.mask.to(device),
-        type(context.dimensions)(context.dimensions.kinds.to(device), context.dimensions.roles.to(device)),
-    )
-    rest = {
-        name: getattr(episode, name).to(device)
-        for name in ("names", "query", "query_y", "target", "improvement", "improve", "optimum", "tells")
-    }
-    return Episode(context=moved, **rest)

@@ -1,59 +1,74 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stream of training episodes: a function of the seed and the step alone, made ahead by a process."""
+"""The stream of training episodes, made ahead by worker processes."""
 
 from __future__ import annotations
 
+import queue
 import signal
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
 
 import torch
+from safetensors.torch import load, save
 
-from diffhpo.policy import derived_seed
-from diffhpo.pretraining.episode import Episode, draw_episode
+from diffhpo.arguments.whole_number import whole_number
+from diffhpo.errors import RunError
+from diffhpo.pretraining.episode import Episode
+from diffhpo.pretraining.episode_chunk import chunk_episodes, episodes_in_chunk
 from diffhpo.pretraining.preset import Preset
-from diffhpo.pretraining.rollout import FIRST_CHUNK, Rollouts, load_rollouts
 from diffhpo.pretraining.source import TaskSource
-from diffhpo.prior.task_batch import TaskBatch
+from diffhpo.process.deferred_interrupts import deferred_interrupts
 from diffhpo.process.end_with_parent import end_with_parent
 
-#: One chunk in so many is of functions with rollouts, where there are some.
-ROLLOUT_EVERY = 3
+#: Chunks that are drawn in advance, beside those that the workers are at.
+AHEAD = 2
 
-_source: TaskSource | None = None
+_draw: Callable[[int], list[Episode]] | None = None
 
 
-def _start(make: Callable[[], TaskSource]) -> None:
-    global _source
+def _start(
+    make: Callable[[], TaskSource], preset: Preset, seed: int, rollouts: Path | None, rollout_chunks: int
+) -> None:
+    global _draw
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which then saves
     torch.set_num_threads(1)
-    _source = make()
+    _draw = partial(
+        chunk_episodes, make(), preset, seed=seed, rollouts=rollouts, rollout_chunks=rollout_chunks
+    )
 
 
-def _draw(index: int, size: int, points: int) -> TaskBatch:
-    assert _source is not None
-    return _source(index, size, points)
+def _chunk(index: int) -> list[bytes]:
+    """As bytes: torch would send every tensor as an open file in shared memory, of which there are few."""
+    assert _draw is not None
+    return [
+        save({name: tensor.contiguous() for name, tensor in episode.tensors().items()})
+        for episode in _draw(index)
+    ]
 
 
 class EpisodeStream:
-    """Episodes by step; a worker process draws the functions of later steps meanwhile.
+    """Episodes by step, in rising order; worker processes draw those of later steps meanwhile.
 
-    Functions come in chunks, sorted by dimension and cut into batches, so that a batch pads little; each
-    chunk serves `passes` times, with new contexts. Which functions and contexts a step sees depends on
-    (seed, step) alone, so a run that was stopped goes on as if it had not been.
+    Which functions and contexts a step sees depends on (seed, step) alone, so a run that was stopped goes on
+    as if it had not been, with any number of workers.
 
     Args:
-        make: makes the source of functions; it is called in the worker, so it must be picklable.
+        make: makes the source of functions; it is called in the workers, so it must be picklable.
         preset: sizes.
         seed: of the contexts.
         rollouts: directory of `collect_rollouts`, or None.
         rollout_chunks: how many are in it.
-        ahead: chunks that are drawn in advance.
+        workers: processes, at least 1.
+
+    Raises:
+        InputError: on another number of workers.
     """
 
     def __init__(
@@ -64,16 +79,18 @@ class EpisodeStream:
         seed: int,
         rollouts: Path | None = None,
         rollout_chunks: int = 0,
-        ahead: int = 3,
+        workers: int = 1,
     ) -> None:
-        self.preset, self.seed, self.ahead = preset, seed, ahead
-        self.rollouts, self.rollout_chunks = rollouts, rollout_chunks
+        workers = whole_number(workers, "workers", least=1)
+        self._each, self._ahead = episodes_in_chunk(preset), workers + AHEAD
         self._pool = ProcessPoolExecutor(
-            1, mp_context=get_context("spawn"), initializer=_start, initargs=(make,)
+            workers,
+            mp_context=get_context("spawn"),
+            initializer=_start,
+            initargs=(make, preset, seed, rollouts, rollout_chunks),
         )
-        self._pending: deque[tuple[int, Future[TaskBatch]]] = deque()
-        self._chunk: tuple[int, TaskBatch] | None = None
-        self._runs: tuple[int, Rollouts] | None = None
+        self._pending: deque[tuple[int, Future[list[bytes]]]] = deque()
+        self._at: tuple[int, list[bytes]] | None = None
 
     def __enter__(self) -> EpisodeStream:
         return self
@@ -84,50 +101,32 @@ class EpisodeStream:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def episode(self, step: int) -> Episode:
-        """The episode of step 0, 1, ..."""
-        preset = self.preset
-        batches = preset.chunk // preset.batch
-        index, place = divmod(step, batches * preset.passes)
-        tasks = self._sorted_chunk(index)
-        # A permutation of the chunk's batches in each pass: successive steps differ in dimension.
-        generator = torch.Generator().manual_seed(derived_seed(self.seed, index, place // batches) % 2**63)
-        order = torch.randperm(batches, generator=generator)
-        first = int(order[place % batches]) * preset.batch
-        part = tasks.rows(slice(first, first + preset.batch))
-        generator = torch.Generator().manual_seed(derived_seed(self.seed, step) % 2**63)
-        number = self._rollout_number(index)
-        runs = None
-        if number is not None:
-            assert self.rollouts is not None
-            if self._runs is None or self._runs[0] != number:
-                self._runs = number, load_rollouts(self.rollouts, number)
-            runs = self._runs[1].rows(slice(first, first + preset.batch))
-        return draw_episode(
-            part,
-            generator,
-            largest=preset.largest,
-            queries=preset.queries,
-            targets=preset.targets,
-            rollouts=runs,
-        )
+        """The episode of step 0, 1, ...
 
-    def _rollout_number(self, index: int) -> int | None:
-        """Which rollouts chunk `index` has, if any."""
-        if self.rollouts is None or not self.rollout_chunks or index % ROLLOUT_EVERY:
-            return None
-        return index // ROLLOUT_EVERY % self.rollout_chunks
+        Raises:
+            RunError: if a worker process was ended.
+        """
+        index, place = divmod(step, self._each)
+        if self._at is None or self._at[0] != index:
+            self._at = index, self._drawn(index)
+        return Episode.of(load(self._at[1][place]))
 
-    def _sorted_chunk(self, index: int) -> TaskBatch:
-        if self._chunk is not None and self._chunk[0] == index:
-            return self._chunk[1]
-        while self._pending and self._pending[0][0] != index:
-            self._pending.popleft()[1].cancel()
-        first = self._pending[-1][0] + 1 if self._pending else index
-        for later in range(first, index + self.ahead + 1):
-            number = self._rollout_number(later)
-            drawn = later if number is None else FIRST_CHUNK + number
-            future = self._pool.submit(_draw, drawn, self.preset.chunk, self.preset.points)
-            self._pending.append((later, future))
-        tasks = self._pending.popleft()[1].result()
-        self._chunk = index, tasks.rows(tasks.dims.argsort(stable=True))
-        return self._chunk[1]
+    def _drawn(self, index: int) -> list[bytes]:
+        ended: queue.SimpleQueue[object] = queue.SimpleQueue()
+        with deferred_interrupts(lambda: ended.put(None)) as deliver_interrupt:
+            while self._pending and self._pending[0][0] != index:
+                self._pending.popleft()[1].cancel()
+            try:
+                first = self._pending[-1][0] + 1 if self._pending else index
+                for later in range(first, index + self._ahead + 1):
+                    self._pending.append((later, self._pool.submit(_chunk, later)))
+                future = self._pending.popleft()[1]
+                future.add_done_callback(ended.put)
+                while ended.get() is None:
+                    deliver_interrupt()
+                return future.result()
+            except BrokenProcessPool as error:
+                raise RunError(
+                    "a process that draws functions was ended (out of memory? use fewer workers); "
+                    "start again to go on from the last checkpoint"
+                ) from error

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib import metadata
 from pathlib import Path
 
 from diffhpo import __version__
+from diffhpo.process.cores import cores
 
 #: Packages whose version can change a result.
 PACKAGES = (
@@ -53,13 +53,6 @@ def machine() -> dict[str, str]:
         "cores": str(cores()),
         "system": f"{platform.system()} {platform.machine()}",
     }
-
-
-def cores() -> int:
-    """The cores that this process may use, at least 1."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # pragma: no cover  (not Linux)
 
 
 def _processor() -> str:

@@ -15,9 +15,10 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from diffhpo.errors import RunError
+from diffhpo.process.cores import cores
 from diffhpo.process.deferred_interrupts import deferred_interrupts
 from diffhpo.study import worker
-from diffhpo.study.environment import cores, machine, versions
+from diffhpo.study.environment import machine, versions
 from diffhpo.study.grid import Cell, Grid
 from diffhpo.study.journal import Record
 
