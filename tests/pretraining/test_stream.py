@@ -53,6 +53,16 @@ def test_a_chunk_shows_each_function_in_every_pass(monkeypatch):
     assert low.max() <= high.min()
 
 
+def test_functions_that_come_again_have_other_contexts():
+    source = SyntheticTasks(3)()
+
+    def first_chunk(_, size, points):
+        return source(0, size, points)
+
+    seen = [episode for index in range(2) for episode in chunk_episodes(first_chunk, TINY, index, seed=7)]
+    assert not any(same(seen[i], seen[j]) for i in range(8) for j in range(i))
+
+
 def test_an_episode_is_its_tensors():
     episode = chunk_episodes(SyntheticTasks(3)(), TINY, 0, seed=7)[0]
     assert same(Episode.of(episode.tensors()), episode)
