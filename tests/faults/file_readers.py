@@ -26,7 +26,7 @@ from diffhpo.hpob.surrogate import Surrogate
 from diffhpo.model import Checkpoint, Network, NoiseSchedule, Transformer, load_checkpoint, save_checkpoint
 from diffhpo.model.universal import UniversalModel
 from diffhpo.model.universal.checkpoint import UniversalCheckpoint, load_universal, save_universal
-from diffhpo.pretraining.rollout import load_rollouts
+from diffhpo.pretraining.rollout_file import load_rollouts
 from diffhpo.study.grid import Grid
 from diffhpo.study.journal import encode_line, read_grid, read_journal
 from diffhpo.study_page.study_file import open_study

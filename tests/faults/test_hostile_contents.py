@@ -22,7 +22,7 @@ from diffhpo.hpob.archive import unpack
 from diffhpo.hpob.json_file import read_json
 from diffhpo.hpob.surrogate import Surrogate
 from diffhpo.model import Checkpoint, Network, NoiseSchedule, Transformer, load_checkpoint, save_checkpoint
-from diffhpo.pretraining.rollout import load_rollouts
+from diffhpo.pretraining.rollout_file import load_rollouts
 from diffhpo.study.collection import collect
 from diffhpo.study.journal import Journal, encode_line
 from diffhpo.trial_table import infer_space, read_space_file, read_trial_table

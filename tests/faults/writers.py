@@ -30,8 +30,9 @@ from diffhpo.hpob.results import write_results
 from diffhpo.hpob.suite import export
 from diffhpo.model import Checkpoint, Network, NoiseSchedule, Transformer, save_checkpoint
 from diffhpo.model.universal.checkpoint import UniversalCheckpoint, save_universal
-from diffhpo.pretraining import rollout
+from diffhpo.pretraining import rollout_collection
 from diffhpo.pretraining.preset import preset_named
+from diffhpo.pretraining.rollout import Rollouts
 from diffhpo.pretraining.run import PretrainingRun
 from diffhpo.pretraining.source import SyntheticTasks
 from diffhpo.pretraining.task_bank import BankEntry, TaskBank
@@ -86,13 +87,13 @@ def exported_weights(folder: Path, _: pytest.MonkeyPatch) -> Write:
 
 
 def rollouts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    made = rollout.Rollouts(torch.zeros(8, 45, dtype=torch.long), torch.zeros(8, 45, 16, dtype=torch.long))
-    monkeypatch.setattr(rollout, "roll_out", lambda *_: made)
+    made = Rollouts(torch.zeros(8, 45, dtype=torch.long), torch.zeros(8, 45, 16, dtype=torch.long))
+    monkeypatch.setattr(rollout_collection, "roll_out", lambda *_: made)
 
     def write() -> None:
         if not (folder / "model.safetensors").exists():
             save_universal(folder / "model.safetensors", UniversalCheckpoint(untrained_model()))
-        rollout.collect_rollouts(
+        rollout_collection.collect_rollouts(
             folder, SyntheticTasks(0), chunks=range(1), size=8, points=256, seed=0, progress=False
         )
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from diffhpo.errors import DiffHPOError
 from diffhpo.pretraining.own_runs import load_own_runs
-from diffhpo.pretraining.rollout import load_rollouts
+from diffhpo.pretraining.rollout_file import load_rollouts
 from diffhpo.pretraining.task_bank import TaskBank
 
 MAGIC = b"\x93NUMPY"

@@ -10,8 +10,10 @@ from diffhpo.model.universal.checkpoint import UniversalCheckpoint, save_univers
 from diffhpo.model.universal.dimensions import Dimensions
 from diffhpo.model.universal.transformer import UniversalContext
 from diffhpo.pretraining import rollout_acquisition
-from diffhpo.pretraining.rollout import INITIAL, LENGTH, collect_rollouts, load_rollouts, roll_out
+from diffhpo.pretraining.rollout import INITIAL, LENGTH, roll_out
 from diffhpo.pretraining.rollout_acquisition import GaussianProcessAcquisition, PredictorAcquisition
+from diffhpo.pretraining.rollout_collection import collect_rollouts
+from diffhpo.pretraining.rollout_file import load_rollouts
 from diffhpo.pretraining.source import SyntheticTasks
 from diffhpo.prior import PriorSampler
 from diffhpo.prior.task_batch import points_at

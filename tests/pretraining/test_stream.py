@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from diffhpo.errors import InputError, RunError
+from diffhpo.errors import DataError, InputError, RunError
 from diffhpo.model.universal.checkpoint import load_universal
 from diffhpo.pretraining import episode_chunk
 from diffhpo.pretraining.episode import Episode
 from diffhpo.pretraining.episode_chunk import chunk_episodes, episodes_in_chunk
 from diffhpo.pretraining.preset import preset_named
 from diffhpo.pretraining.run import PretrainingRun
-from diffhpo.pretraining.source import SyntheticTasks
+from diffhpo.pretraining.source import MixedTasks, SyntheticTasks
 from diffhpo.pretraining.stream import EpisodeStream
 from diffhpo.prior import PriorSampler
 
@@ -108,12 +108,20 @@ class Endless:
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_a_worker_that_was_ended_is_told(tmp_path):
     run = PretrainingRun(tmp_path, Ending(), TINY)
-    with pytest.raises(RunError, match="out of memory"):
+    with pytest.raises(RunError, match="memory may have run out"):
         run.fit(progress=False)
     # Nothing is lost, and the directory is free.
     again = PretrainingRun(tmp_path, SyntheticTasks(3), TINY)
     again.fit(progress=False)
     assert again.step == TINY.steps
+
+
+def test_what_goes_wrong_in_a_worker_has_its_name(tmp_path):
+    with (
+        EpisodeStream(MixedTasks(0, str(tmp_path / "nowhere.npz"), 0.5), TINY, seed=7) as stream,
+        pytest.raises(DataError, match=r"nowhere\.npz is not a bank"),
+    ):
+        stream.episode(0)
 
 
 def test_ctrl_c_ends_the_wait_for_a_worker():

@@ -22,7 +22,7 @@ from diffhpo.model.universal.checkpoint import load_universal
 from diffhpo.model.universal.in_context import InContextModel
 from diffhpo.pretraining.own_runs import load_own_runs
 from diffhpo.pretraining.preset import preset_named
-from diffhpo.pretraining.rollout import load_rollouts
+from diffhpo.pretraining.rollout_file import load_rollouts
 from diffhpo.pretraining.run import CHECKPOINT, PretrainingRun
 from diffhpo.pretraining.source import SyntheticTasks
 from diffhpo.pretraining.task_bank import TaskBank

@@ -39,7 +39,8 @@ from diffhpo.model.universal import UniversalModel
 from diffhpo.model.universal.checkpoint import SCHEMA as UNIVERSAL
 from diffhpo.model.universal.checkpoint import UniversalCheckpoint, save_universal
 from diffhpo.optimizer_file import SCHEMA as OPTIMIZER
-from diffhpo.pretraining import own_runs, rollout, task_bank
+from diffhpo.pretraining import own_runs, rollout_file, task_bank
+from diffhpo.pretraining.rollout_collection import collect_rollouts
 from diffhpo.pretraining.source import SyntheticTasks
 from diffhpo.space import Constant, Ordinal
 from diffhpo.study.grid import Grid
@@ -141,7 +142,7 @@ def rollouts(path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         universal(Path(folder, "model.safetensors"))
         sizes = {"size": 2, "points": 256}
-        rollout.collect_rollouts(folder, SyntheticTasks(3), chunks=range(1), **sizes, seed=0, progress=False)
+        collect_rollouts(folder, SyntheticTasks(3), chunks=range(1), **sizes, seed=0, progress=False)
         path.mkdir()
         write_atomically(path / "0.npz", Path(folder, "0.npz").read_bytes())
 
@@ -200,7 +201,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "trials-1.csv": trials,
     f"run-{RUN}": run,
     f"bank-{task_bank.SCHEMA}.npz": bank,
-    f"rollouts-{rollout.SCHEMA}": rollouts,
+    f"rollouts-{rollout_file.SCHEMA}": rollouts,
     f"tasks-{own_runs.SCHEMA}.npz": tasks,
     f"cache-{fetch.SCHEMA}": cache,
     "ray-1.json": ray,

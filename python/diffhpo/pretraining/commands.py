@@ -11,6 +11,9 @@ import typer
 
 from diffhpo.errors import InputError
 
+#: Processes that draw functions where no number is asked for; each holds the whole bank in memory.
+_MOST_WORKERS = 12
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Pretrain the models of this package.")
 
 
@@ -60,7 +63,7 @@ def universal(
         typer.Option(
             help="Processes that draw functions; each uses one core.",
             min=1,
-            show_default="one for each core that training leaves",
+            show_default=f"one for each core that training leaves, up to {_MOST_WORKERS}",
         ),
     ] = None,
 ) -> None:
@@ -80,7 +83,7 @@ def universal(
     chosen = preset_named(preset)
     make = SyntheticTasks(seed) if bank is None else MixedTasks(seed, str(bank), chosen.real_share)
     facts = {"bank": None if bank is None else bank.name}
-    workers = max(1, cores() - threads) if workers is None else workers
+    workers = min(_MOST_WORKERS, max(1, cores() - threads)) if workers is None else workers
     run = PretrainingRun(out, make, chosen, seed=seed, device=device, workers=workers, facts=facts)
     run.fit(minutes=minutes)
     run.export(out / "universal.safetensors")

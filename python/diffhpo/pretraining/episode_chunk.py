@@ -10,7 +10,8 @@ import torch
 from diffhpo.policy import derived_seed
 from diffhpo.pretraining.episode import Episode, draw_episode
 from diffhpo.pretraining.preset import Preset
-from diffhpo.pretraining.rollout import FIRST_CHUNK, load_rollouts
+from diffhpo.pretraining.rollout import FIRST_CHUNK
+from diffhpo.pretraining.rollout_file import load_rollouts
 from diffhpo.pretraining.source import TaskSource
 
 #: One chunk in so many is of functions with rollouts, where there are some.

@@ -4,37 +4,17 @@ A rival's show it other histories."""
 
 from __future__ import annotations
 
-import io
-import os
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from diffhpo import __version__
-from diffhpo.errors import DataError, InputError, RunError
-from diffhpo.files.atomic_write import reason_and_remedy, write_atomically
-from diffhpo.files.file_schema import WRITER, check_schema
-from diffhpo.files.npz_archive import npz_archive
-from diffhpo.model.universal.checkpoint import load_universal
+from diffhpo.errors import InputError
 from diffhpo.model.universal.dimensions import Dimensions
 from diffhpo.model.universal.transformer import UniversalContext
-from diffhpo.policy import derived_seed
-from diffhpo.pretraining.rollout_acquisition import (
-    GaussianProcessAcquisition,
-    PredictorAcquisition,
-    RolloutAcquisition,
-)
-from diffhpo.pretraining.source import TaskSource
+from diffhpo.pretraining.rollout_acquisition import RolloutAcquisition
 from diffhpo.prior.task_batch import TaskBatch, points_at
 
-#: Version of the layout of a file of rollouts; a reader refuses a later one.
-SCHEMA = 1
 #: Initial trials of a rollout, all broad points.
 INITIAL = 5
 #: Trials at the end of a rollout.
@@ -100,84 +80,3 @@ def roll_out(wants: RolloutAcquisition, tasks: TaskBatch, generator: torch.Gener
         asked[:, n] = wanted
         order = torch.cat([order, wanted[:, :1]], dim=1)
     return Rollouts(order, asked)
-
-
-def collect_rollouts(
-    directory: str | os.PathLike[str],
-    make: Callable[[], TaskSource],
-    *,
-    chunks: range,
-    size: int,
-    points: int,
-    seed: int,
-    rival_share: float = 0.0,
-    progress: bool = True,
-) -> None:
-    """Write `directory/NUMBER.npz` for the chunks that are not there yet.
-
-    A chunk's functions are sorted by dimension; those of the rival are spread evenly among them.
-
-    Args:
-        directory: holds `model.safetensors`, whose model makes the runs.
-        make: makes the source of functions.
-        chunks: their numbers, from 0.
-        size, points: of each chunk.
-        seed: of the draws.
-        rival_share: of the functions that a Gaussian process optimises instead of the model, 0 to 1.
-
-    Raises:
-        CheckpointError: if the model cannot be read.
-        RunError: if a file cannot be written; those before it stay, and the next call makes the rest.
-    """
-    folder = Path(directory)
-    model = load_universal(folder / "model.safetensors").model.eval()
-    # The whole part of rows * share rises at the rival's rows.
-    rival = torch.arange(1, size + 1).mul(rival_share).floor().diff(prepend=torch.zeros(1)) > 0
-    source = make()
-    for number in tqdm(chunks, disable=not progress or sys.stderr is None, unit="chunk"):
-        path = folder / f"{number}.npz"
-        if path.exists():
-            continue
-        tasks = source(FIRST_CHUNK + number, size, points)
-        tasks = tasks.rows(tasks.dims.argsort(stable=True))
-        order = torch.empty(size, LENGTH, dtype=torch.int64)
-        asked = torch.empty(size, LENGTH, ASKED, dtype=torch.int64)
-        generator = torch.Generator().manual_seed(derived_seed(seed, number) % 2**63)
-        # By 32 functions of like dimension, which pads little.
-        for rows in torch.arange(size).split(32):
-            for by_rival in (False, True):
-                some = rows[rival[rows] == by_rival]
-                if len(some):
-                    wants = GaussianProcessAcquisition() if by_rival else PredictorAcquisition(model)
-                    made = roll_out(wants, tasks.rows(some), generator)
-                    order[some], asked[some] = made.order, made.asked
-        packed = io.BytesIO()
-        np.savez_compressed(
-            packed,
-            allow_pickle=False,
-            schema=np.array(SCHEMA),
-            diffhpo=np.array(__version__),
-            order=order.numpy().astype(np.int16),
-            asked=asked.numpy().astype(np.int16),
-        )
-        try:
-            write_atomically(path, packed.getvalue())
-        except OSError as error:
-            raise RunError(f"{path} cannot be written: {reason_and_remedy(error)}") from error
-
-
-def load_rollouts(directory: str | os.PathLike[str], number: int) -> Rollouts:
-    """Rollouts of one chunk; its functions are the source's chunk FIRST_CHUNK + number, sorted by dimension.
-
-    Raises:
-        DataError: if the file is missing or damaged, or has a later schema.
-    """
-    path = Path(directory) / f"{number}.npz"
-    with npz_archive(path, "a file of rollouts; collect them again") as archive:
-        # Files of before the field are of schema 1.
-        schema, writer = (str(archive[key]) if key in archive else None for key in ("schema", WRITER))
-        check_schema(schema or "1", SCHEMA, path, writer=writer, error=DataError)
-        return Rollouts(
-            torch.from_numpy(archive["order"].astype(np.int64)),
-            torch.from_numpy(archive["asked"].astype(np.int64)),
-        )

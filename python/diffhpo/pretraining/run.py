@@ -31,7 +31,7 @@ from diffhpo.pretraining.episode import Episode
 from diffhpo.pretraining.metrics import Metrics
 from diffhpo.pretraining.objective import episode_losses
 from diffhpo.pretraining.preset import Preset
-from diffhpo.pretraining.rollout import collect_rollouts
+from diffhpo.pretraining.rollout_collection import collect_rollouts
 from diffhpo.pretraining.source import TaskSource
 from diffhpo.pretraining.stream import EpisodeStream
 from diffhpo.process.drawn_from import drawn_from
@@ -90,7 +90,8 @@ class PretrainingRun:
         preset: sizes.
         seed: of weights and draws.
         device: where the model trains.
-        workers: processes that draw functions and contexts; the result does not depend on it.
+        workers: processes that draw functions and contexts, and with one more optimise functions; the result
+            does not depend on it.
         facts: JSON values for the checkpoint: where the functions come from.
 
     Raises:
@@ -247,6 +248,7 @@ class PretrainingRun:
             points=self.preset.points,
             seed=derived_seed(self.seed, 3, stage),
             rival_share=self.preset.rival_share,
+            workers=self._workers + 1,  # training waits meanwhile
             progress=progress,
         )
 

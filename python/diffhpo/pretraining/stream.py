@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import queue
-import signal
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -14,7 +13,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
 
-import torch
 from safetensors.torch import load, save
 
 from diffhpo.arguments.whole_number import whole_number
@@ -23,30 +21,37 @@ from diffhpo.pretraining.episode import Episode
 from diffhpo.pretraining.episode_chunk import chunk_episodes, episodes_in_chunk
 from diffhpo.pretraining.preset import Preset
 from diffhpo.pretraining.source import TaskSource
+from diffhpo.pretraining.worker_process import begin_worker
 from diffhpo.process.deferred_interrupts import deferred_interrupts
-from diffhpo.process.end_with_parent import end_with_parent
 
 #: Chunks that are drawn in advance, beside those that the workers are at.
 AHEAD = 2
 
+_open: Callable[[], Callable[[int], list[Episode]]] | None = None
 _draw: Callable[[int], list[Episode]] | None = None
 
 
 def _start(
     make: Callable[[], TaskSource], preset: Preset, seed: int, rollouts: Path | None, rollout_chunks: int
 ) -> None:
-    global _draw
-    end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which then saves
-    torch.set_num_threads(1)
-    _draw = partial(
-        chunk_episodes, make(), preset, seed=seed, rollouts=rollouts, rollout_chunks=rollout_chunks
-    )
+    global _open
+    begin_worker()
+
+    def open_source() -> Callable[[int], list[Episode]]:
+        return partial(
+            chunk_episodes, make(), preset, seed=seed, rollouts=rollouts, rollout_chunks=rollout_chunks
+        )
+
+    # At the first chunk, whose error reaches the parent; one from here would be a lost process alone.
+    _open = open_source
 
 
 def _chunk(index: int) -> list[bytes]:
     """As bytes: torch would send every tensor as an open file in shared memory, of which there are few."""
-    assert _draw is not None
+    global _draw
+    assert _open is not None
+    if _draw is None:
+        _draw = _open()
     return [
         save({name: tensor.contiguous() for name, tensor in episode.tensors().items()})
         for episode in _draw(index)
@@ -127,6 +132,6 @@ class EpisodeStream:
                 return future.result()
             except BrokenProcessPool as error:
                 raise RunError(
-                    "a process that draws functions was ended (out of memory? use fewer workers); "
-                    "start again to go on from the last checkpoint"
+                    "a process that draws functions was ended; memory may have run out: use fewer workers. "
+                    "Start again to go on from the last checkpoint"
                 ) from error
