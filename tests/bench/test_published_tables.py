@@ -61,7 +61,7 @@ def test_the_figure_is_drawn(results, monkeypatch, capsys):
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("study", ["hpob-reduced-report", "x48-test"])
+@pytest.mark.parametrize("study", ["hpob-reduced-report", "x48-test", "embedded-test"])
 def test_the_reports_tables_are_those_of_the_published_curves(study, monkeypatch, capsys):
     root = Path(published_tables.__file__).parents[1]
     report = (root / "docs" / "report.md").read_text(encoding="utf-8")
