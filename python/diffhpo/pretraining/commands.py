@@ -12,7 +12,7 @@ import typer
 from diffhpo.errors import InputError
 
 #: Processes that draw functions where no number is asked for; each holds the whole bank in memory.
-_MOST_WORKERS = 12
+_MOST_WORKERS = 16
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Pretrain the models of this package.")
 
