@@ -102,7 +102,7 @@ PRESETS = {
     ),
     # Two CPU cores, at most two hours: one trains, the other draws functions.
     "small": Preset(steps=45_000, rollout_after=(15_000, 30_000)),
-    # One H200, at most 25 minutes; an estimate from the small preset's operations, not measured. The functions
+    # One H200, at most 25 minutes; an estimate from the small preset's operations, not measured. Functions
     # and contexts of a step take 0.46 s of a core (AMD EPYC, measured): with 15 workers 20 minutes for all.
     "base": Preset(
         steps=40_000,
