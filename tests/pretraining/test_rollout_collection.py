@@ -5,9 +5,9 @@ import os
 import signal
 import threading
 import time
-from dataclasses import dataclass
 
 import pytest
+from tests.pretraining.failing_sources import Ending, Slow
 from tests.untrained_model import untrained_model
 
 from diffhpo.errors import CheckpointError, DataError, InputError, RunError
@@ -63,22 +63,6 @@ def test_what_goes_wrong_in_a_worker_has_its_name(folder, workers):
         collect(folder, workers=workers)
 
 
-@dataclass(frozen=True)
-class Ending:
-    """A source whose process ends itself, as the system does when memory is out."""
-
-    def __call__(self):
-        return lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-
-
-@dataclass(frozen=True)
-class Endless:
-    """A source that takes a while."""
-
-    def __call__(self):
-        return lambda *_: time.sleep(15)
-
-
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_a_worker_that_was_ended_is_told(folder):
     with pytest.raises(RunError, match="memory may have run out"):
@@ -89,7 +73,7 @@ def test_ctrl_c_ends_the_wait_for_the_workers(folder):
     threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        collect(folder, Endless(), workers=2)
+        collect(folder, Slow(15.0), workers=2)
     assert time.monotonic() - started < 12
 
 

@@ -5,10 +5,11 @@ import os
 import signal
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
+from tests.pretraining.failing_sources import Ending, Slow
 
 from diffhpo.errors import DataError, InputError, RunError
 from diffhpo.model.universal.checkpoint import load_universal
@@ -89,22 +90,6 @@ def test_a_number_of_workers_that_is_none_is_refused(workers, tmp_path):
         PretrainingRun(tmp_path, SyntheticTasks(3), TINY, workers=workers)
 
 
-@dataclass(frozen=True)
-class Ending:
-    """A source whose process ends itself, as the system does when memory is out."""
-
-    def __call__(self):
-        return lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-
-
-@dataclass(frozen=True)
-class Endless:
-    """A source that never comes to an end."""
-
-    def __call__(self):
-        return lambda *_: time.sleep(3600)
-
-
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_a_worker_that_was_ended_is_told(tmp_path):
     run = PretrainingRun(tmp_path, Ending(), TINY)
@@ -126,11 +111,11 @@ def test_what_goes_wrong_in_a_worker_has_its_name(tmp_path):
 
 def test_ctrl_c_ends_the_wait_for_a_worker():
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
-    with EpisodeStream(Endless(), TINY, seed=7) as stream:
+    with EpisodeStream(Slow(3600.0), TINY, seed=7) as stream:
         timer.start()
         started = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             stream.episode(0)
         assert time.monotonic() - started < 30
-        for process in stream._pool._processes.values():
+        for process in stream._pool._pool._processes.values():
             process.kill()  # it would sleep for an hour

@@ -51,8 +51,9 @@ def chunk_episodes(
     number = None
     if rollouts is not None and rollout_chunks and index % ROLLOUT_EVERY == 0:
         number = index // ROLLOUT_EVERY % rollout_chunks
-    tasks = source(index if number is None else FIRST_CHUNK + number, preset.chunk, preset.points)
-    tasks = tasks.rows(tasks.dims.argsort(stable=True))
+    tasks = source(
+        index if number is None else FIRST_CHUNK + number, preset.chunk, preset.points
+    ).by_dimension()
     runs = None if rollouts is None or number is None else load_rollouts(rollouts, number)
 
     batches = preset.chunk // preset.batch

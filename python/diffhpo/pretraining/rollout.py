@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rollouts: optimisation runs on training functions; from the model's own it learns its mistakes.
-A rival's show it other histories."""
+"""Rollouts: optimisation runs on training functions, the model's own and a rival's, for training."""
 
 from __future__ import annotations
 

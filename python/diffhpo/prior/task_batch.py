@@ -61,6 +61,10 @@ class TaskBatch:
             origins=tuple(self.origins[row] for row in chosen),
         )
 
+    def by_dimension(self) -> TaskBatch:
+        """The functions in rising order of their dimension: neighbours then pad little."""
+        return self.rows(self.dims.argsort(stable=True))
+
     def to(self, device: torch.device | str) -> TaskBatch:
         """The same batch with every tensor on `device`."""
         moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "origins"}
